@@ -1,0 +1,61 @@
+"""Who is registered on the subnet, and what changed since last time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+UIDS = 256
+"""How many places a subnet has; uids run from 0 to 255."""
+
+
+@attrs.frozen
+class Miner:
+    """One registered neuron: a hotkey at a uid, and where its server listens.
+
+    The hotkey is the identity; a uid is a chair that changes hands.
+    """
+
+    uid: int = attrs.field()
+    hotkey: str
+    ip: str
+    port: int
+
+    @uid.validator
+    def _check_uid(self, _attribute: object, value: int) -> None:
+        if not 0 <= value < UIDS:
+            raise ValueError(f"uid must be within [0, {UIDS}), got {value!r}")
+
+
+@attrs.frozen
+class Metagraph:
+    """The registered miners as of one block."""
+
+    block: int
+    miners: tuple[Miner, ...]
+
+
+@attrs.frozen
+class Changes:
+    """What has to happen for the remembered miners to become the registered ones.
+
+    A miner that moved to another uid, address or port stands in both tuples:
+    it leaves as it was and joins as it is.
+    """
+
+    left: tuple[Miner, ...]
+    joined: tuple[Miner, ...]
+
+
+def changes(before: Iterable[Miner], after: Iterable[Miner]) -> Changes:
+    """Compare two sets of miners; both results are ordered by uid."""
+    old, new = set(before), set(after)
+    return Changes(
+        left=tuple(sorted(old - new, key=_by_uid)),
+        joined=tuple(sorted(new - old, key=_by_uid)),
+    )
+
+
+def _by_uid(miner: Miner) -> int:
+    return miner.uid
