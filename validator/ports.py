@@ -12,24 +12,16 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal, Protocol
 
+from validator.domain.answers import FailureKind
 from validator.domain.dst import DstSeries
 from validator.domain.metagraph import Metagraph, Miner
 from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
 
-FailureKind = Literal[
-    "timeout",  # the exchange did not end within its limit
-    "unreachable",  # no connection, no TLS, or the connection broke
-    "refused",  # an HTTP status other than success
-    "malformed",  # not HTTP, not JSON, too large
-    "wrong_shape",  # JSON, but not an answer to the question
-    "not_finite",  # NaN or infinite
-    "out_of_range",  # a finite number no forecast can be
-]
 Phase = Literal["handshake", "query", "answer"]
 
 
 class MinerError(Exception):
-    """A miner did not give what it should; says what went wrong, never a bug of ours."""
+    """A miner did not give what it should: the miner's failure, never a bug of ours."""
 
     def __init__(self, kind: FailureKind, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -105,7 +97,7 @@ class DstSource(Protocol):
     """Where observed Dst values come from."""
 
     async def published(self, now: datetime) -> DstSeries:
-        """All hourly values known at ``now`` (an hour's value once the hour is over)."""
+        """All hourly values known at ``now``: an hour's value once the hour is over."""
         ...
 
 
@@ -198,7 +190,7 @@ class Store(Protocol):
 
 
 class StoreUnavailable(Exception):
-    """The database cannot be reached, or went away; whether a write was stored is unknown."""
+    """The database cannot be reached or went away; a write may or may not be stored."""
 
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]

@@ -10,6 +10,11 @@ UIDS = 256
 """How many places a subnet has; uids run from 0 to 255."""
 
 
+def _check_uid(_miner: object, _attribute: object, value: int) -> None:
+    if not 0 <= value < UIDS:
+        raise ValueError(f"uid must be within [0, {UIDS}), got {value!r}")
+
+
 @attrs.frozen
 class Miner:
     """One registered neuron: a hotkey at a uid, and where its server listens.
@@ -17,15 +22,10 @@ class Miner:
     The hotkey is the identity; a uid is a chair that changes hands.
     """
 
-    uid: int = attrs.field()
+    uid: int = attrs.field(validator=_check_uid)
     hotkey: str
     ip: str
     port: int
-
-    @uid.validator
-    def _check_uid(self, _attribute: object, value: int) -> None:
-        if not 0 <= value < UIDS:
-            raise ValueError(f"uid must be within [0, {UIDS}), got {value!r}")
 
 
 @attrs.frozen

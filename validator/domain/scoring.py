@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
@@ -11,6 +12,19 @@ import attrs
 from validator.domain.dst import Nanotesla, ScaledDst
 
 Task = Literal["geomagnetic", "soil_moisture"]
+
+
+def _check_score(_score: object, _attribute: object, value: float) -> None:
+    if not 0 <= value <= 1:  # refuses NaN too
+        raise ValueError(f"score must be within [0, 1], got {value!r}")
+
+
+def _check_scores(_row: object, _attribute: object, value: Mapping[int, float]) -> None:
+    for uid, score in value.items():
+        if not (0 <= score <= 1 or math.isnan(score)):
+            raise ValueError(
+                f"score of uid {uid} must be within [0, 1] or NaN, got {score!r}"
+            )
 
 
 @attrs.frozen
@@ -28,12 +42,7 @@ class Score:
 
     hotkey: str
     predicted: ScaledDst
-    score: float = attrs.field()
-
-    @score.validator
-    def _check_score(self, _attribute: object, value: float) -> None:
-        if not 0 <= value <= 1:  # refuses NaN too
-            raise ValueError(f"score must be within [0, 1], got {value!r}")
+    score: float = attrs.field(validator=_check_score)
 
 
 @attrs.frozen
@@ -50,8 +59,11 @@ class ScoredHour:
 
 @attrs.frozen
 class ScoreRow:
-    """One scored question as the weights see it: uid -> score, absent = no answer."""
+    """One scored question as the weights see it: uid -> score.
+
+    Absent and NaN both mean: no answer. ``at`` is the hour the question is about.
+    """
 
     task: Task
     at: datetime
-    scores: Mapping[int, float]
+    scores: Mapping[int, float] = attrs.field(validator=_check_scores)
