@@ -30,7 +30,7 @@ def synthetic_storm(start: datetime, *, days: int, random: Random) -> str:
     """
     first = floor_hour(start)
     depth = random.uniform(-235.0, -165.0)
-    commencement = random.uniform(15.0, 40.0)
+    commencement = random.uniform(20.0, 40.0)
     series = {
         first + index * HOUR: Nanotesla(
             round(
