@@ -1,0 +1,1 @@
+"""The machine itself; import its names from ``actors``."""

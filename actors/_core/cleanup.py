@@ -1,0 +1,39 @@
+"""The last thing an incarnation does, whatever ended it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import trio
+
+from actors._core.exits import collapse
+
+Step = tuple[str, Callable[[], Awaitable[object]]]
+
+Report = tuple[list[str], list[tuple[str, Exception]], list[str]]
+"""Steps done, failed and abandoned."""
+
+
+async def run_steps(steps: Iterable[Step], budget: float) -> Report:
+    """Run every step once, in order, within ``budget`` seconds for all together.
+
+    A failing step does not cost the next its turn. A step for which nothing is left
+    of the budget still runs up to its first checkpoint.
+    """
+    done: list[str] = []
+    failed: list[tuple[str, Exception]] = []
+    abandoned: list[str] = []
+    deadline = trio.current_time() + budget
+    for name, step in steps:
+        # Shielded, because the usual reason to clean up is that somebody cancelled
+        # us; bounded, because nobody could interrupt such a shield.
+        with trio.CancelScope(shield=True, deadline=deadline) as scope:
+            try:
+                await step()
+            except Exception as error:
+                failed.append((name, collapse(error)))
+            else:
+                done.append(name)
+        if scope.cancelled_caught:
+            abandoned.append(name)
+    return done, failed, abandoned

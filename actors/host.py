@@ -1,0 +1,142 @@
+"""One actor beside a block of code: what `open_actor` and a system are made of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import trio
+
+from actors._core.exits import Exit
+from actors._core.incarnation import Incarnation
+from actors._core.mailbox import STOP, Mailbox
+from actors._core.refs import Ref
+from actors._core.runtime import Runtime
+from actors.events import Sink
+
+P = TypeVar("P")
+
+
+class Host(Generic[P]):
+    """Runs one actor while a block runs.
+
+    Leaving the block, by whatever way, asks the actor to stop and waits for it. So
+    it stops in order also when the host cancels: the actor runs behind a shield,
+    the only one there is, and from the moment a stop is wanted the shield lasts
+    ``shutdown`` seconds at the most. Cancelled while entering, the start is
+    interrupted.
+
+    If the actor ends first, the block is cancelled. What the block itself raises
+    leaves unchanged.
+    """
+
+    def __init__(
+        self,
+        factory: Callable[[], P],
+        *,
+        name: str,
+        runtime: Runtime,
+        mailbox: int = 64,
+        handler_timeout: float | None = 30.0,
+        shutdown: float = 30.0,
+        cleanup: float = 2.0,
+    ) -> None:
+        self.ref: Ref[P] = Ref(Mailbox(name, mailbox, runtime))
+        self.ref._mailbox.incarnations = 1
+        self.runtime = runtime
+        self.life = Incarnation(
+            self.ref, factory, 1, handler_timeout=handler_timeout, cleanup=cleanup
+        )
+        self.exit: Exit | None = None
+        """How the actor ended; None while it lives."""
+        self._shutdown = shutdown
+        self._shield = trio.CancelScope(shield=True)
+        self._ready = trio.Event()
+        self._up = False
+        self._nursery: AbstractAsyncContextManager[trio.Nursery]
+
+    async def __aenter__(self) -> Self:
+        self._nursery = trio.open_nursery()
+        nursery = await self._nursery.__aenter__()
+        nursery.start_soon(self._main, nursery.cancel_scope)
+        try:
+            await self._ready.wait()
+        except BaseException as error:
+            self.life.scope.cancel(reason="cancelled while starting")
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        if not self._up:
+            await self.__aexit__(None, None, None)
+        return self
+
+    async def _main(self, block: trio.CancelScope) -> None:
+        exit_ = Exit("killed")
+        try:
+            with self._shield:
+                async with trio.open_nursery() as services:
+                    await services.start(self.runtime.deadlines.run)
+                    exit_ = await self.life.live(self._started)
+                    services.cancel_scope.cancel()
+        finally:
+            self.exit = exit_
+            self.runtime.registry.close(self.ref, exit_)
+            self.runtime.registry.close_all(exit_)
+            self._ready.set()
+            block.cancel(reason=f"{self.ref.path} has ended ({exit_.kind})")
+
+    def _started(self) -> None:
+        self._up = True
+        self._ready.set()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._shield.deadline = trio.current_time() + self._shutdown
+        self.ref._mailbox.post(STOP)
+        try:
+            return await self._nursery.__aexit__(kind, error, traceback)
+        except BaseExceptionGroup as group:
+            # The nursery wraps what the block raised; alone, it leaves as it came.
+            if group.exceptions == (error,):
+                return False
+            raise
+
+
+@asynccontextmanager
+async def open_actor(
+    factory: Callable[[], P],
+    *,
+    name: str = "actor",
+    mailbox: int = 64,
+    handler_timeout: float | None = 30.0,
+    shutdown: float = 30.0,
+    cleanup: float = 2.0,
+    on_event: Sequence[Sink] = (),
+) -> AsyncGenerator[Ref[P], None]:
+    """Run one actor beside a block of code.
+
+    Use it as ``async with open_actor(Counter) as counter:``, with a `Ref`.
+
+    Leaving the block stops the actor after the message in hand. Nobody restarts it:
+    if it fails, the block is cancelled, and unless the block raised something itself
+    the failure is raised here. See `Host` for what happens on cancellation.
+    """
+    host: Host[Any] = Host(
+        factory,
+        name=name,
+        runtime=Runtime(on_event),
+        mailbox=mailbox,
+        handler_timeout=handler_timeout,
+        shutdown=shutdown,
+        cleanup=cleanup,
+    )
+    async with host:
+        if host.exit is None:
+            yield host.ref
+    if host.exit is not None and host.exit.failure is not None:
+        raise host.exit.failure

@@ -1,0 +1,41 @@
+"""Supervision trees in trio nurseries, in the sense of Erlang/OTP.
+
+The layers, each importing only from those below it::
+
+    system             `async with System(...)`: the root, beside a block of code
+    tree               the supervisor actor
+    roles              its children: starting, stopping and looking at each
+    events, snapshot   what is reported, and what can be seen
+    decisions          what is decided: pure
+    specs              children and policies: frozen values
+"""
+
+from supervision import events
+from supervision.roles import StartFailed
+from supervision.snapshot import Snapshot
+from supervision.specs import Backoff, Child, Intensity, Restart
+from supervision.system import System, SystemFailed
+from supervision.tree import (
+    GetChildren,
+    MaxRestarts,
+    StartChild,
+    StopChild,
+    Supervisor,
+)
+
+__all__ = [
+    "Backoff",
+    "Child",
+    "GetChildren",
+    "Intensity",
+    "MaxRestarts",
+    "Restart",
+    "Snapshot",
+    "StartChild",
+    "StartFailed",
+    "StopChild",
+    "Supervisor",
+    "System",
+    "SystemFailed",
+    "events",
+]

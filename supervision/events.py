@@ -1,0 +1,57 @@
+"""What supervisors report, beside the events of ``actors.events``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from actors import Exit
+from actors.events import Event
+
+
+@attrs.frozen
+class BackingOff(Event):
+    """The child will be started again after a delay."""
+
+    exit: Exit
+    attempt: int
+    """Counted from 1; reset once an incarnation has stayed healthy."""
+    delay: float
+    """Seconds."""
+
+
+@attrs.frozen
+class Restarted(Event):
+    """A new incarnation of the child is up."""
+
+    incarnation: int
+
+
+@attrs.frozen
+class StartTimedOut(Event):
+    """The child did not finish ``started()`` within its limit."""
+
+    incarnation: int
+    seconds: float
+
+
+@attrs.frozen
+class Escalated(Event):
+    """The supervisor at ``path`` gives up: too many restarts."""
+
+    child: str
+    history: Sequence[Exit]
+    """How the children ended that were restarted within the window, oldest first."""
+
+
+@attrs.frozen
+class Stuck(Event):
+    """The child neither stopped nor let itself be cancelled within its budgets.
+
+    It shields itself, or blocks: trio cannot end it. Its supervisor waits for it.
+    """
+
+    incarnation: int
+    stack: Sequence[str]
+    """Where it hangs: one ``file:line function`` per frame, outermost first."""

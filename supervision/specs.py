@@ -1,0 +1,117 @@
+"""Children and policies: frozen values, validated when they are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
+
+import attrs
+
+P_co = TypeVar("P_co", covariant=True)
+
+Restart = Literal["permanent", "transient", "temporary"]
+"""permanent: always; transient: unless it ended by itself; temporary: never."""
+
+
+def _positive(
+    _instance: object, attribute: attrs.Attribute[Any], value: float | None
+) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{attribute.name} must be positive, got {value!r}")
+
+
+def _not_negative(
+    _instance: object, attribute: attrs.Attribute[Any], value: float | None
+) -> None:
+    if value is not None and not value >= 0:
+        raise ValueError(f"{attribute.name} must not be negative, got {value!r}")
+
+
+def _one_name(_instance: object, _attribute: object, value: str) -> None:
+    if not value or "/" in value:
+        raise ValueError(
+            f"a child's name is one part of a path: not empty, no '/'; got {value!r}"
+        )
+
+
+def _restart_type(_instance: object, _attribute: object, value: str) -> None:
+    if value not in ("permanent", "transient", "temporary"):
+        raise ValueError(
+            f"restart must be permanent, transient or temporary, got {value!r}"
+        )
+
+
+@attrs.frozen(eq=False)
+class Child(Generic[P_co]):
+    """A role: a name, how to make whoever plays it, and the policy.
+
+    The object itself is the identity of the role: ``system.ref(child)`` is the same
+    ref before the start, across restarts and after the end.
+    """
+
+    name: str = attrs.field(validator=_one_name)
+    factory: Callable[[], P_co]
+    """Called for every incarnation; makes a fresh instance each time."""
+    restart: Restart = attrs.field(
+        default="permanent", validator=_restart_type, kw_only=True
+    )
+    mailbox: int = attrs.field(default=64, validator=_positive, kw_only=True)
+    """How many messages may wait before senders have to."""
+    start_timeout: float = attrs.field(default=10.0, validator=_positive, kw_only=True)
+    """Seconds for the factory and ``started()``."""
+    shutdown: float | None = attrs.field(
+        default=None, validator=_not_negative, kw_only=True
+    )
+    """Seconds for the message in hand when asked to stop; then it is cancelled.
+    None: 5 s, or for a supervisor no limit, as its children have limits."""
+    cleanup: float = attrs.field(default=2.0, validator=_not_negative, kw_only=True)
+    """Seconds for ``stopping()`` and all cleanup steps together."""
+    handler_timeout: float | None = attrs.field(
+        default=30.0, validator=_positive, kw_only=True
+    )
+    """Seconds one message may take once its handler waits; None: no limit."""
+
+
+@attrs.frozen
+class Backoff:
+    """Full jitter: attempt n waits 0 to min(cap, first * factor**n) seconds."""
+
+    first: float = attrs.field(default=0.1, validator=_not_negative)
+    factor: float = attrs.field(default=2.0, validator=_positive)
+    cap: float = attrs.field(default=30.0, validator=_not_negative)
+    healthy: float = attrs.field(default=10.0, validator=_not_negative)
+    """An incarnation that lived this long starts the count of attempts anew."""
+
+    def longest(self, attempt: int) -> float:
+        """The longest delay before restart ``attempt``, counted from 0."""
+        try:
+            return min(self.cap, self.first * self.factor**attempt)
+        except OverflowError:
+            return self.cap
+
+
+@attrs.frozen
+class Intensity:
+    """More than ``restarts`` within ``within`` seconds, and the supervisor gives up.
+
+    Counted per supervisor, on every attempt. 0 restarts: any crash escalates.
+    """
+
+    restarts: int = attrs.field(default=3, validator=_not_negative)
+    within: float = attrs.field(default=5.0, validator=_positive)
+
+    def check_reachable(self, backoff: Backoff) -> None:
+        """Refuse a limit that even the slowest possible crash loop stays below.
+
+        Raises:
+            ValueError: naming the smallest window that works.
+        """
+        slowest = math.fsum(backoff.longest(n) for n in range(self.restarts + 1))
+        if slowest > self.within:
+            raise ValueError(
+                f"a child that fails for ever would never be given up: "
+                f"{self.restarts + 1} restarts may take {slowest:g} s with {backoff}, "
+                f"which is more than within={self.within:g}; use within={slowest:g} "
+                "or more, or a smaller cap"
+            )
