@@ -54,7 +54,9 @@ class Host(Generic[P]):
         self._shutdown = shutdown
         self._shield = trio.CancelScope(shield=True)
         self._ready = trio.Event()
-        self._up = False
+        self.was_up = False
+        """Whether it ever got as far as having started. If not, so that the block
+        is about to be cancelled, enter nothing and leave at once."""
         self._nursery: AbstractAsyncContextManager[trio.Nursery]
 
     async def __aenter__(self) -> Self:
@@ -65,10 +67,9 @@ class Host(Generic[P]):
             await self._ready.wait()
         except BaseException as error:
             self.life.scope.cancel(reason="cancelled while starting")
-            await self.__aexit__(type(error), error, error.__traceback__)
+            # Bounded by the shield, whose deadline is what this sets first.
+            await self.__aexit__(type(error), error, error.__traceback__)  # noqa: ASYNC102
             raise
-        if not self._up:
-            await self.__aexit__(None, None, None)
         return self
 
     async def _main(self, block: trio.CancelScope) -> None:
@@ -87,7 +88,7 @@ class Host(Generic[P]):
             block.cancel(reason=f"{self.ref.path} has ended ({exit_.kind})")
 
     def _started(self) -> None:
-        self._up = True
+        self.was_up = True
         self._ready.set()
 
     async def __aexit__(
@@ -99,7 +100,8 @@ class Host(Generic[P]):
         self._shield.deadline = trio.current_time() + self._shutdown
         self.ref._mailbox.post(STOP)
         try:
-            return await self._nursery.__aexit__(kind, error, traceback)
+            # Whoever waits here is shielded itself, until the deadline just set.
+            return await self._nursery.__aexit__(kind, error, traceback)  # noqa: ASYNC102
         except BaseExceptionGroup as group:
             # The nursery wraps what the block raised; alone, it leaves as it came.
             if group.exceptions == (error,):
@@ -136,7 +138,7 @@ async def open_actor(
         cleanup=cleanup,
     )
     async with host:
-        if host.exit is None:
+        if host.was_up:
             yield host.ref
     if host.exit is not None and host.exit.failure is not None:
         raise host.exit.failure

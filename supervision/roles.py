@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import trio
@@ -103,7 +104,7 @@ class Role:
         nursery = self._ctx._life.nursery
         try:
             with trio.fail_after(child.start_timeout):
-                await waiting_for(box, lambda: nursery.start(self._run, life))
+                await waiting_for(box, partial(nursery.start, self._run, life))
         except trio.TooSlowError:
             seconds = child.start_timeout
             self._ctx.emit(StartTimedOut(box.path, life.number, seconds))

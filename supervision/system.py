@@ -93,6 +93,7 @@ class System:
     async def __aenter__(self) -> Self:
         await self._host.__aenter__()
         if self._host.exit is not None:
+            await self._host.__aexit__(None, None, None)
             self._raise_failure(self._host.exit)
         return self
 
@@ -102,7 +103,8 @@ class System:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        handled = await self._host.__aexit__(kind, error, traceback)
+        # The host has the shield, and its deadline.
+        handled = await self._host.__aexit__(kind, error, traceback)  # noqa: ASYNC102
         if self._host.exit is not None and (error is None or handled):
             self._raise_failure(self._host.exit)
         return handled

@@ -162,7 +162,7 @@ class Context:
             raise OperationTimeout(f"{path}: {name} exceeded {hard:g} s")
 
 
-async def _serving_nobody(
+async def _serving_nobody(  # noqa: ASYNC128 - fn calls started()
     fn: Callable[..., Awaitable[object]],
     args: tuple[object, ...],
     *,

@@ -38,7 +38,8 @@ def collapse(error: Exception) -> Exception:
     """
     while isinstance(error, ExceptionGroup):
         group = cast("ExceptionGroup[Exception]", error)
-        if len(group.exceptions) > 1:
+        first, *others = group.exceptions
+        if others:
             return group
-        error = group.exceptions[0]
+        error = first
     return error

@@ -10,7 +10,7 @@ import math
 import types
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 from outcome import Error, Value
@@ -113,7 +113,7 @@ class Incarnation:
             exit_ = Exit(kind, collapse(error), self.message)
         finally:
             self._end(exit_)
-            await self._clean_up(exit_)
+            await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded
             if not exit_.failed:
                 self.runtime.emit(Stopped(self.mailbox.path, self.number, exit_))
         return exit_
@@ -127,7 +127,7 @@ class Incarnation:
                 exit_ = Exit("failed", collapse(error), self.message)
             finally:
                 if self.actor is not None:
-                    await self._leave(self.actor, exit_)
+                    await self._leave(self.actor, exit_)  # noqa: ASYNC102 - it is
                 self.nursery.cancel_scope.cancel(
                     reason=f"{self.mailbox.path} has ended"
                 )
@@ -214,7 +214,7 @@ class Incarnation:
             else:
                 call, message = None, item
             self.current = item
-            kind: type = type(message)
+            kind = cast("type[object]", type(message))
             handler = table.get(kind) or self._inherited(table, kind)
             if handler is None:
                 self._unhandled(call, message)

@@ -193,7 +193,8 @@ async def waiting_for(
     chain = _chain(other, me)
     if chain is not None:
         names = " -> ".join([me.path, *(box.path for box in chain)])
-        raise AskCycle(other.path, message, f"would wait for itself: {names}")
+        detail = f"{me.path} would wait for itself: {names}"
+        raise AskCycle(other.path, message, detail)
     me.waits_for.append(other)
     try:
         return await wait()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Generator
-from typing import Any, Self
+from typing import Any, Self, cast
 
 
 @types.coroutine
 def resume(coroutine: Any, trap: object) -> Generator[Any, Any, Any]:
     """Await the rest of ``coroutine``, which has just yielded ``trap``."""
-    rest: Any = _Resumed(coroutine, trap)
-    result: Any = yield from rest
-    return result
+    rest = cast("Generator[Any, Any, Any]", _Resumed(coroutine, trap))
+    return (yield from rest)
 
 
 class _Resumed:

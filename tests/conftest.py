@@ -1,0 +1,63 @@
+"""What every test gets: virtual time, a word on which copy is tested, real data."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import actors
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def copy_under_test() -> str:
+    """``checkout`` or ``installed``: where the packages were imported from."""
+    inside = Path(actors.__file__).resolve().is_relative_to(CHECKOUT)
+    return "checkout" if inside else "installed"
+
+
+def pytest_report_header() -> str:
+    return f"actor-tree: testing the {copy_under_test()} copy"
+
+
+def pytest_configure() -> None:
+    wanted = os.environ.get("ACTOR_TREE_COPY")
+    if wanted is not None and wanted != copy_under_test():
+        pytest.exit(f"these are to test the {wanted} copy, not {actors.__file__}", 3)
+
+
+def _virtual_run(
+    fn: Callable[..., Awaitable[Any]],
+    *args: Any,
+    clock: trio.abc.Clock | None = None,
+    **kwargs: Any,
+) -> Any:
+    clock = clock or MockClock(autojump_threshold=0)
+    return trio.run(fn, *args, clock=clock, **kwargs)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Async tests run in virtual time, unless they are marked as ``real``."""
+    for item in items:
+        if (
+            isinstance(item, pytest.Function)
+            and inspect.iscoroutinefunction(item.obj)
+            and item.get_closest_marker("real") is None
+        ):
+            item.add_marker(pytest.mark.trio(run=_virtual_run))
+
+
+@pytest.fixture(scope="session")
+def dst_data() -> Path:
+    """The folder of real Dst files; skips where it is absent."""
+    folder = CHECKOUT.parent / "shared" / "data" / "dst"
+    if not folder.is_dir():
+        pytest.skip(f"no real Dst files at {folder}")
+    return folder

@@ -1,0 +1,80 @@
+"""Children and policies refuse what cannot be meant, and say why."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors import Actor, Exit
+from supervision import Backoff, Child, Intensity, Restart, Supervisor
+from supervision.decisions import RestartWindow, restarts
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/"])
+def test_a_name_is_one_part_of_a_path(name: str) -> None:
+    with pytest.raises(ValueError, match="one part of a path"):
+        Child(name, Actor)
+
+
+@pytest.mark.parametrize(
+    "field", ["mailbox", "start_timeout", "shutdown", "cleanup", "handler_timeout"]
+)
+def test_negative_budgets_are_refused_by_name(field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        Child("x", Actor, **{field: -1})  # type: ignore[arg-type]
+
+
+def test_an_unknown_restart_type_is_refused() -> None:
+    with pytest.raises(ValueError, match="permanent, transient or temporary"):
+        Child("x", Actor, restart="sometimes")  # type: ignore[arg-type]
+
+
+def test_two_children_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"twice: \['x'\]"):
+        Supervisor(Child("x", Actor), Child("x", Actor))
+
+
+def test_a_limit_that_no_crash_loop_reaches_is_refused_with_the_smallest_window() -> (
+    None
+):
+    backoff = Backoff(first=1, factor=2, cap=4)
+    # The slowest loop: restarts after at most 1, 2, 4 and 4 s.
+    with pytest.raises(ValueError, match="within=11 or more"):
+        Supervisor(intensity=Intensity(3, within=10), backoff=backoff)
+    Supervisor(intensity=Intensity(3, within=11), backoff=backoff)
+    Supervisor(intensity=Intensity(0, within=1), backoff=backoff)
+
+
+def test_the_longest_delay_doubles_up_to_its_cap() -> None:
+    backoff = Backoff(first=0.1, factor=2, cap=1)
+    assert [backoff.longest(n) for n in range(5)] == [0.1, 0.2, 0.4, 0.8, 1]
+    assert backoff.longest(10_000) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "ending", "again"),
+    [
+        ("permanent", "normal", True),
+        ("permanent", "failed", True),
+        ("transient", "normal", False),
+        ("transient", "failed", True),
+        ("transient", "timeout", True),
+        ("transient", "killed", True),
+        ("temporary", "failed", False),
+    ],
+)
+def test_the_restart_type_and_the_exit_decide(
+    policy: Restart, ending: str, *, again: bool
+) -> None:
+    exit_ = Exit(ending)  # type: ignore[arg-type]
+    assert restarts(policy, exit_) is again
+
+
+def test_the_window_slides() -> None:
+    window = RestartWindow(Intensity(restarts=2, within=10))
+    assert [window.charge(now) for now in (0, 1, 10.5, 11.1, 11.2)] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]

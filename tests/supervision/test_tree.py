@@ -1,0 +1,457 @@
+"""Whatever breaks, the tree puts it right, in order, or gives up and says why."""
+
+from __future__ import annotations
+
+import gc
+from random import Random
+
+import attrs
+import pytest
+import trio
+from hypothesis import given, strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from actors import (
+    Actor,
+    ActorCrashed,
+    ActorGone,
+    Ask,
+    Exit,
+    Ref,
+    Rejected,
+    Stop,
+    Tell,
+)
+from actors.events import Cleaned, Event, Failed, Started, Stopped
+from supervision import (
+    Backoff,
+    Child,
+    GetChildren,
+    Intensity,
+    MaxRestarts,
+    StartChild,
+    StopChild,
+    Supervisor,
+    System,
+    SystemFailed,
+)
+from supervision.events import (
+    BackingOff,
+    Escalated,
+    Restarted,
+    StartTimedOut,
+    Stuck,
+)
+
+CALM = Intensity(100, within=10_000)
+
+
+@attrs.frozen
+class Life(Ask["Part", int]):
+    """Which incarnation are you?"""
+
+
+@attrs.frozen
+class Nap(Ask["Part", None]):
+    seconds: float
+
+
+@attrs.frozen
+class Crash(Tell["Part"]):
+    pass
+
+
+@attrs.frozen
+class End(Tell["Part"]):
+    pass
+
+
+class Part(Actor):
+    """Does as it is told, and writes down when it starts and stops."""
+
+    def __init__(self, log: list[str] | None = None) -> None:
+        self.log = [] if log is None else log
+
+    async def started(self) -> None:
+        self.log.append(f"+{self.ctx.me.path}")
+
+    async def stopping(self, exit_: Exit) -> None:
+        self.log.append(f"-{self.ctx.me.path}")
+
+    @Life.handled
+    def life(self, m: Life) -> int:
+        return self.ctx.incarnation
+
+    @Nap.handled
+    async def nap(self, m: Nap) -> None:
+        await trio.sleep(m.seconds)
+
+    @Crash.handled
+    def crash(self, m: Crash) -> None:
+        raise ValueError("crash")
+
+    @End.handled
+    def end(self, m: End) -> None:
+        raise Stop
+
+
+async def test_children_start_in_order_and_stop_in_reverse() -> None:
+    log: list[str] = []
+    inner = Child("inner", lambda: Supervisor(*map(part, "xy")))
+
+    def part(name: str) -> Child[Part]:
+        return Child(name, lambda: Part(log))
+
+    async with System(part("a"), inner, part("c")):
+        pass
+    up = ["app/a", "app/inner/x", "app/inner/y", "app/c"]
+    assert log == [f"+{p}" for p in up] + [f"-{p}" for p in reversed(up)]
+
+
+async def test_the_order_is_the_same_when_the_host_cancels() -> None:
+    log: list[str] = []
+    parts = [Child(name, lambda: Part(log)) for name in "abc"]
+    with trio.move_on_after(1):
+        async with System(*parts):
+            await trio.sleep_forever()
+    assert log == ["+app/a", "+app/b", "+app/c", "-app/c", "-app/b", "-app/a"]
+
+
+async def test_a_crashed_child_is_restarted_and_its_mailbox_survives(
+    events: list[Event],
+) -> None:
+    part = Child("part", Part)
+    async with System(part, on_event=[events.append], random=Random(1)) as system:
+        ref = system.ref(part)
+        assert await ref.ask(Life()) == 1
+        ref.tell(Crash())
+        assert await ref.ask(Life()) == 2, "asked before the crash, answered after it"
+    kinds = [type(e) for e in events if e.path == "app/part"]
+    assert kinds == [
+        *(Started, Failed, Cleaned, BackingOff),
+        *(Started, Restarted),
+        *(Cleaned, Stopped),
+    ]
+
+
+async def test_the_message_in_hand_is_not_replayed() -> None:
+    part = Child("part", Part, handler_timeout=5)
+    async with System(part) as system:
+        with pytest.raises(ActorCrashed):
+            await system.ref(part).ask(Nap(6))
+        assert await system.ref(part).ask(Life()) == 2
+
+
+@pytest.mark.parametrize(
+    ("restart", "message", "comes_back"),
+    [
+        ("permanent", End(), True),
+        ("transient", End(), False),
+        ("transient", Crash(), True),
+        ("temporary", Crash(), False),
+    ],
+)
+async def test_the_restart_type_decides(
+    restart: str, message: Tell[Part], *, comes_back: bool
+) -> None:
+    part = Child("part", Part, restart=restart)  # type: ignore[arg-type]
+    async with System(part) as system:
+        ref = system.ref(part)
+        ref.tell(message)
+        if comes_back:
+            assert await ref.ask(Life()) == 2
+        else:
+            with pytest.raises(ActorGone):
+                await ref.ask(Life())
+
+
+async def test_too_many_restarts_fail_the_system_with_their_history(
+    events: list[Event],
+) -> None:
+    part = Child("part", Part)
+    other = Child("other", Part)
+    with pytest.raises(SystemFailed) as caught:
+        async with System(part, other, on_event=[events.append]) as system:
+            for _ in range(4):
+                system.ref(part).tell(Crash())
+            await trio.sleep_forever()
+    reason = caught.value.__cause__
+    assert isinstance(reason, MaxRestarts)
+    assert [exit_.kind for exit_ in reason.history] == ["failed"] * 4
+    assert isinstance(reason.__cause__, ValueError)
+    (escalated,) = [e for e in events if isinstance(e, Escalated)]
+    assert (escalated.path, escalated.child) == ("app", "part")
+    assert system.ref(other).gone is not None
+
+
+async def test_a_nested_supervisor_that_gives_up_is_restarted_with_its_children() -> (
+    None
+):
+    part = Child("part", Part)
+    inner = Child("inner", lambda: Supervisor(part, intensity=Intensity(0)))
+    async with System(inner) as system:
+        ref = system.ref(part)
+        ref.tell(Crash())
+        assert await ref.ask(Life()) == 2
+        assert ref.path == "app/inner/part"
+
+
+async def test_children_a_restarted_supervisor_does_not_know_are_gone() -> None:
+    inner = Child("inner", lambda: Supervisor(part, intensity=Intensity(0)))
+    part = Child("part", Part)
+    async with System(inner) as system:
+        late = await system.ref(inner).ask(StartChild(Child("late", Part)))
+        assert await late.ask(Life()) == 1
+        system.ref(part).tell(Crash())
+        await trio.sleep(1)
+        with pytest.raises(ActorGone):
+            await late.ask(Life(), timeout=60)
+        assert await system.ref(part).ask(Life()) == 2
+
+
+async def test_children_come_and_go_while_it_runs() -> None:
+    async with System() as system:
+        ref = await system.start(Child("late", Part))
+        assert ref.path == "app/late"
+        with pytest.raises(Rejected, match="already"):
+            await system.start(Child("late", Part))
+        assert await system.root.ask(GetChildren()) == ("late",)
+        exit_ = await system.root.ask(StopChild("late"))
+        assert exit_.kind == "shutdown"
+        with pytest.raises(ActorGone):
+            await ref.ask(Life())
+        with pytest.raises(Rejected, match="no child 'late'"):
+            await system.root.ask(StopChild("late"))
+        again = await system.start(Child("late", Part))
+        assert await again.ask(Life()) == 1
+
+
+async def test_a_slow_start_delays_nobody() -> None:
+    class Slow(Part):
+        async def started(self) -> None:
+            await trio.sleep(8)
+
+    async with System() as system, trio.open_nursery() as nursery:
+        nursery.start_soon(system.start, Child("slow", Slow))
+        await wait_all_tasks_blocked()
+        await system.start(Child("quick", Part))
+        assert trio.current_time() == 0
+
+
+async def test_a_child_can_be_stopped_while_it_backs_off_or_starts() -> None:
+    class Slow(Part):
+        async def started(self) -> None:
+            await trio.sleep(8)
+            if self.ctx.incarnation > 1:
+                await trio.sleep_forever()
+
+    slow = Child("slow", Slow, start_timeout=1000)
+    far = Backoff(first=50, cap=50)
+    async with System(slow, backoff=far, intensity=CALM) as system:
+        system.ref(slow).tell(Crash())
+        await wait_all_tasks_blocked()
+        assert system.snapshot().children[0].state == "backing off"
+        await system.stop(slow)
+        assert trio.current_time() == pytest.approx(8)
+
+
+async def test_a_start_that_takes_too_long_ends_the_start_of_the_system(
+    events: list[Event],
+) -> None:
+    log: list[str] = []
+
+    class Frozen(Part):
+        async def started(self) -> None:
+            await trio.sleep_forever()
+
+    with pytest.raises(SystemFailed, match="within 3 s"):
+        async with System(
+            Child("a", lambda: Part(log)),
+            Child("b", Frozen, start_timeout=3),
+            on_event=[events.append],
+        ):
+            raise AssertionError("unreachable")
+    assert log == ["+app/a", "-app/a"]
+    assert [e.path for e in events if isinstance(e, StartTimedOut)] == ["app/b"]
+
+
+async def test_a_cancel_while_starting_interrupts_the_start_and_cleans_up() -> None:
+    log: list[str] = []
+
+    class Slow(Part):
+        async def started(self) -> None:
+            await trio.sleep(8)
+
+    with trio.move_on_after(2):
+        async with System(Child("a", lambda: Part(log)), Child("b", Slow)):
+            raise AssertionError("unreachable")
+    assert trio.current_time() == pytest.approx(2)
+    assert log == ["+app/a", "-app/a"]
+
+
+async def test_a_child_busy_beyond_its_patience_is_cancelled_and_still_cleaned_up() -> (
+    None
+):
+    log: list[str] = []
+    part = Child("part", lambda: Part(log), shutdown=3)
+    async with trio.open_nursery() as nursery:
+        async with System(part) as system:
+
+            async def ask() -> None:
+                with pytest.raises(ActorCrashed):
+                    await system.ref(part).ask(Nap(20))
+
+            nursery.start_soon(ask)
+            await wait_all_tasks_blocked()
+    assert trio.current_time() == pytest.approx(3)
+    assert log == ["+app/part", "-app/part"]
+
+
+async def test_a_child_that_shields_itself_is_reported_with_its_stack(
+    events: list[Event],
+) -> None:
+    class Stubborn(Part):
+        async def run(self) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60)
+
+        @Nap.handled
+        async def nap(self, m: Nap) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(m.seconds)
+
+    part = Child("part", Stubborn, shutdown=1, cleanup=1)
+    async with trio.open_nursery() as nursery:
+        async with System(part, on_event=[events.append]) as system:
+            nursery.start_soon(system.ref(part).ask, Nap(20))  # noqa: ASYNC111 - on purpose
+            await wait_all_tasks_blocked()
+    (stuck,) = [e for e in events if isinstance(e, Stuck)]
+    assert any(line.endswith("nap") for line in stuck.stack)
+
+
+async def test_what_the_block_raises_leaves_unchanged() -> None:
+    with pytest.raises(KeyError, match="mine"):
+        async with System(Child("a", Part)):
+            raise KeyError("mine")
+
+
+async def test_a_ref_works_before_the_start_and_after_the_end() -> None:
+    part, never = Child("part", Part), Child("never", Part)
+    system = System(part)
+    ref = system.ref(part)
+    ref.tell(Crash())
+    with pytest.raises(RuntimeError, match="not running"):
+        await ref.ask(Life(), timeout=1)
+    async with system:
+        assert await ref.ask(Life(), timeout=60) == 2
+        orphan = system.ref(never)
+    for gone in (ref, orphan):
+        with pytest.raises(ActorGone):
+            await gone.ask(Life())
+
+
+async def test_an_elder_sibling_cannot_wait_for_one_that_is_not_started() -> None:
+    young = Child("young", Part)
+
+    class Elder(Part):
+        def __init__(self, to: Ref[Part]) -> None:
+            super().__init__()
+            self.to = to
+
+        async def started(self) -> None:
+            await self.to.ask(Life())
+
+    elder: Child[Elder] = Child("elder", lambda: Elder(system.ref(young)))
+    system = System(elder, young)
+    with pytest.raises(SystemFailed, match="would wait for itself"):
+        async with system:
+            raise AssertionError("unreachable")
+    assert trio.current_time() == 0
+
+
+async def test_a_snapshot_shows_the_tree_without_asking_anybody() -> None:
+    part = Child("part", Part, mailbox=3)
+    inner = Child("inner", lambda: Supervisor(part))
+    async with System(inner) as system, trio.open_nursery() as nursery:
+        nursery.start_soon(system.ref(part).ask, Nap(5))
+        await wait_all_tasks_blocked()
+        system.ref(part).tell(End())
+        root = system.snapshot()
+        (middle,) = root.children
+        (leaf,) = middle.children
+        assert (root.kind, middle.path, leaf.path) == (
+            "Supervisor",
+            "app/inner",
+            "app/inner/part",
+        )
+        assert (leaf.state, leaf.current, leaf.mailbox) == ("running", "Nap", 1)
+    assert system.snapshot().state == "stopped"
+
+
+async def test_a_system_forgets_the_children_that_came_and_went() -> None:
+    async with System() as system:
+        for n in range(50):
+            await system.start(Child(f"n{n}", Part))
+            await system.root.ask(StopChild(f"n{n}"))
+        gc.collect()
+        assert len(system._runtime.registry._refs) <= 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"),
+            st.sampled_from(["crash", "end", "ask", "stop", "wait"]),
+        ),
+        max_size=14,
+    ),
+    st.integers(0, 2**32),
+    st.sampled_from([0.0, 0.3, 40.0]),
+)
+def test_every_incarnation_is_cleaned_up_once_and_before_the_next(
+    acts: list[tuple[str, str]], seed: int, cancel_after: float
+) -> None:
+    """Random misfortune; the events tell whether the promises were kept."""
+    events: list[Event] = []
+
+    async def scenario() -> None:
+        parts = {name: Child(name, Part) for name in "abc"}
+        system = System(
+            *parts.values(),
+            intensity=CALM,
+            on_event=[events.append],
+            random=Random(seed),
+        )
+        with trio.move_on_after(cancel_after):
+            async with system, trio.open_nursery() as nursery:
+                for name, act in acts:
+                    ref = system.ref(parts[name])
+                    if act == "crash":
+                        ref.tell(Crash())
+                    elif act == "end":
+                        ref.tell(End())
+                    elif act == "ask":
+                        nursery.start_soon(ask, ref)
+                    elif act == "stop" and ref.gone is None:
+                        await system.stop(parts[name])
+                    else:
+                        await trio.sleep(0.5)
+
+    async def ask(ref: Ref[Part]) -> None:
+        try:
+            await ref.ask(Life(), timeout=60)
+        except (ActorGone, ActorCrashed):
+            return
+
+    trio.run(scenario, clock=MockClock(autojump_threshold=0))
+    for name in "abc":
+        mine = [e for e in events if e.path == f"app/{name}"]
+        alive = 0
+        for event in mine:
+            if isinstance(event, Started):
+                alive += 1
+                assert alive == 1, "never two incarnations at once"
+            elif isinstance(event, Cleaned):
+                alive -= 1
+                assert alive == 0, "cleaned once"
+        assert alive == 0, "nothing is left at the end"
