@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import trio
@@ -129,6 +129,16 @@ class Context:
         """
         return await self._life.nursery.start(_serving_nobody, fn, args)
 
+    async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
+        """Enter a context manager for the rest of this incarnation; return its value.
+
+        It lives in a task of the actor's own nursery and is left, cancelled, when
+        the incarnation ends, before ``stopping``. What it raises on entering is
+        raised here; what it raises later fails the actor.
+        """
+        value: T = await self.start(_hold, manager)
+        return value
+
     @asynccontextmanager
     async def operation(
         self, name: str, *, hard: float = math.inf
@@ -170,3 +180,11 @@ async def _serving_nobody(  # noqa: ASYNC128 - fn calls started()
 ) -> None:
     serving.set(None)
     await fn(*args, task_status=task_status)
+
+
+async def _hold(
+    manager: AbstractAsyncContextManager[T], *, task_status: trio.TaskStatus[T]
+) -> None:
+    async with manager as value:
+        task_status.started(value)
+        await trio.sleep_forever()

@@ -1,0 +1,155 @@
+"""The geomagnetic task: every hour one question to all miners, scored in time."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from actors import Actor, Ref
+from validator.actors.database import (
+    ClaimPredictions,
+    Database,
+    OpenHour,
+    PendingHours,
+    RecordScores,
+    ReleaseClaims,
+    SavePredictions,
+)
+from validator.actors.metagraph import GetRoster, MetagraphFollower
+from validator.actors.miner import MinerAnswered, MinerFailed
+from validator.actors.rounds import ask_miners
+from validator.actors.weights import ScoresChanged, WeightSetter
+from validator.domain.answers import AnswerRefused
+from validator.domain.dst import DstSeries, Nanotesla
+from validator.domain.schedule import next_hour
+from validator.domain.scoring import Prediction, Score, ScoredHour
+from validator.domain.tasks import geomagnetic
+from validator.events import (
+    HourScored,
+    MinerResult,
+    NobodyAnswered,
+    QuestionSkipped,
+    RoundEnded,
+    RoundStarted,
+)
+from validator.ports import Calendar, DstSource
+from validator.settings import Settings
+
+
+class Geomagnetic(Actor):
+    """At every full hour: score what can be scored, then ask about the next hour.
+
+    What it works on is in the database, so that a restart loses no question that was
+    answered: hours asked and not yet scored are found there, whoever asked.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Ref[Database],
+        metagraph: Ref[MetagraphFollower],
+        weights: Ref[WeightSetter],
+        source: DstSource,
+        calendar: Calendar,
+        settings: Settings,
+    ) -> None:
+        self._database = database
+        self._metagraph = metagraph
+        self._weights = weights
+        self._source = source
+        self._calendar = calendar
+        self._settings = settings
+
+    async def started(self) -> None:
+        self.ctx.cleanup("reset hanging rows", self._release_claims)
+        await self._release_claims()  # of an earlier life that could not do it itself
+
+    async def _release_claims(self) -> None:
+        owner, limit = self.ctx.me.path, self._settings.database_timeout
+        await self._database.ask(ReleaseClaims(owner), timeout=limit)
+
+    async def run(self) -> None:
+        while True:
+            hour = next_hour(self._calendar.now())
+            await self._calendar.sleep_until(hour)
+            limit = self._settings.source_timeout
+            async with self.ctx.operation("data_fetch", hard=limit):
+                known = await self._source.published(hour)
+            async with self.ctx.operation("scoring"):
+                await self._score_all(known, hour)
+            await self._ask_all(known, hour)
+
+    # -- asking -----------------------------------------------------------------------
+
+    async def _ask_all(self, known: DstSeries, now: datetime) -> None:
+        question = geomagnetic.question(known, now)
+        path, limit = self.ctx.me.path, self._settings.database_timeout
+        if isinstance(question, geomagnetic.NotAskable):
+            hour = geomagnetic.target(now)
+            self.ctx.emit(QuestionSkipped(path, hour, question.detail))
+            return
+        roster = await self._metagraph.ask(GetRoster(), timeout=limit)
+        await self._database.ask(OpenHour(question.hour), timeout=limit)
+        size = len(json.dumps(question.payload))
+        self.ctx.emit(RoundStarted(path, question.hour, len(roster), size))
+        async with self.ctx.operation("miner_query"):
+            results = await ask_miners(
+                roster,
+                geomagnetic.PATH,
+                question.payload,
+                timeout=self._settings.round_timeout,
+            )
+        predictions, outcomes = _sort_out(question.hour, results)
+        await self._database.ask(SavePredictions(predictions), timeout=limit)
+        failed = Counter(o.failure for o in outcomes if o.failure is not None)
+        event = RoundEnded if predictions else NobodyAnswered
+        counts = len(outcomes), len(predictions)
+        self.ctx.emit(event(path, question.hour, *counts, dict(failed), outcomes))
+
+    # -- scoring ----------------------------------------------------------------------
+
+    async def _score_all(self, known: DstSeries, now: datetime) -> None:
+        pending = await self._database.ask(
+            PendingHours(now), timeout=self._settings.database_timeout
+        )
+        for hour in pending:
+            truth = known.get(hour)
+            if truth is not None:  # otherwise it is not published yet
+                await self._score(hour, truth)
+
+    async def _score(self, hour: datetime, truth: Nanotesla) -> None:
+        path, limit = self.ctx.me.path, self._settings.database_timeout
+        claim = ClaimPredictions(hour, path, self.ctx.incarnation)
+        predictions = await self._database.ask(claim, timeout=limit)
+        scores = tuple(
+            Score(p.hotkey, p.value, geomagnetic.score(p.value, truth))
+            for p in predictions
+        )
+        outcome = ScoredHour(hour, truth, scores)
+        await self._database.ask(RecordScores(outcome), timeout=limit)
+        self.ctx.emit(HourScored(path, hour, truth, len(scores), outcome))
+        self._weights.tell(ScoresChanged(hour))
+
+
+def _sort_out(
+    hour: datetime, results: Sequence[MinerAnswered | MinerFailed]
+) -> tuple[tuple[Prediction, ...], tuple[MinerResult, ...]]:
+    """Turn what miners sent into predictions, and into one outcome per miner."""
+    predictions: list[Prediction] = []
+    outcomes: list[MinerResult] = []
+    for result in results:
+        uid, hotkey = result.miner.uid, result.miner.hotkey
+        failure, detail = None, ""
+        if isinstance(result, MinerFailed):
+            failure, detail = result.kind, result.detail
+        else:
+            value = geomagnetic.parse_answer(result.answer)
+            if isinstance(value, AnswerRefused):
+                failure, detail = value.kind, value.detail
+            else:
+                predictions.append(Prediction(hour, hotkey, value))
+        outcomes.append(MinerResult(uid, hotkey, result.seconds, failure, detail))
+    outcomes.sort(key=lambda outcome: outcome.uid)
+    return tuple(predictions), tuple(outcomes)

@@ -1,0 +1,118 @@
+"""The composition root: ports and settings in, the tree of actors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import attrs
+
+from actors.events import Sink
+from supervision import Backoff, Child, Intensity, Supervisor, System
+from validator.actors.database import Database
+from validator.actors.geomagnetic import Geomagnetic
+from validator.actors.metagraph import MetagraphFollower
+from validator.actors.weights import WeightSetter
+from validator.ports import Calendar, Chain, Connect, DstSource, OpenStore
+from validator.settings import Settings
+
+# A database that is being restarted is away for seconds: the tree must not give up
+# on itself before that. The slowest loop of 10 restarts takes 36.3 s.
+PATIENT = Intensity(restarts=10, within=60)
+QUICK = Backoff(first=0.1, factor=2, cap=5)
+
+
+@attrs.frozen(kw_only=True)
+class Ports:
+    """The world as the validator sees it."""
+
+    chain: Chain
+    connect: Connect
+    open_store: OpenStore
+    dst: DstSource
+    calendar: Calendar
+
+
+@attrs.frozen
+class Validator:
+    """The tree, and the roles in it that others talk to."""
+
+    system: System
+    database: Child[Database]
+    tasks: Child[Supervisor]
+
+
+def build(
+    ports: Ports,
+    settings: Settings,
+    *,
+    services: Sequence[Child[Any]] = (),
+    on_event: Sequence[Sink] = (),
+    random: Random | None = None,
+) -> Validator:
+    """Put the tree together; enter its ``system`` to start it.
+
+    ``services`` are started before, and stopped after, everything else.
+    """
+    chain, calendar = ports.chain, ports.calendar
+    database = Child(
+        "database",
+        lambda: Database(ports.open_store),
+        handler_timeout=settings.database_timeout,
+        start_timeout=60,
+    )
+    miners = Child("miners", Supervisor)
+    weights = Child(
+        "weights",
+        lambda: WeightSetter(
+            chain=chain,
+            database=system.ref(database),
+            calendar=calendar,
+            settings=settings,
+        ),
+    )
+    metagraph = Child(
+        "metagraph",
+        lambda: MetagraphFollower(
+            chain=chain,
+            database=system.ref(database),
+            miners=system.ref(miners),
+            connect=ports.connect,
+            calendar=calendar,
+            settings=settings,
+        ),
+        handler_timeout=None,  # each of its calls has a limit of its own
+        start_timeout=settings.chain_timeout + settings.database_timeout,
+    )
+    geomagnetic = Child(
+        "geomagnetic",
+        lambda: Geomagnetic(
+            database=system.ref(database),
+            metagraph=system.ref(metagraph),
+            weights=system.ref(weights),
+            source=ports.dst,
+            calendar=calendar,
+            settings=settings,
+        ),
+        start_timeout=settings.database_timeout,
+        cleanup=10,
+    )
+    tasks = Child("tasks", lambda: _group(weights, geomagnetic))
+    system = System(
+        *services,
+        database,
+        miners,
+        Child("chain", lambda: _group(metagraph)),
+        tasks,
+        name="validator",
+        intensity=PATIENT,
+        backoff=QUICK,
+        on_event=on_event,
+        random=random,
+    )
+    return Validator(system, database, tasks)
+
+
+def _group(*children: Child[Any]) -> Supervisor:
+    return Supervisor(*children, intensity=PATIENT, backoff=QUICK)

@@ -1,0 +1,207 @@
+"""What the validator reports, beside the events of the runtime and the tree.
+
+Operators grep for some of these texts (``requirements`` of the product), so the text
+belongs to the event: it is filled in with the event's own fields, which the log
+carries as keys as well. Texts without a space are ordinary ``noun.verb`` events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, Literal
+
+import attrs
+
+from actors.events import Event
+from validator.domain.answers import FailureKind
+from validator.domain.dst import Nanotesla
+from validator.domain.scoring import ScoredHour
+from validator.ports import Phase
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@attrs.frozen
+class ValidatorEvent(Event):
+    """Base of the validator's own events."""
+
+    text: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+
+# -- miners -------------------------------------------------------------------------
+
+
+@attrs.frozen
+class HandshakeDone(ValidatorEvent):
+    """A fresh symmetric key was agreed on."""
+
+    text = "Handshake successful with miner {hotkey}"
+    level = "debug"
+    hotkey: str
+
+
+@attrs.frozen
+class MinerTimedOut(ValidatorEvent):
+    """An exchange with a miner was cut off."""
+
+    text = "Timeout for miner {hotkey}: {phase} exceeded {seconds:g} s"
+    level = "warning"
+    hotkey: str
+    phase: Phase
+    seconds: float
+
+
+@attrs.frozen
+class RoundStarted(ValidatorEvent):
+    """A question goes out to all miners."""
+
+    text = "Querying miners with payload size: {payload_bytes} bytes"
+    hour: datetime
+    """The hour the question is about, as in all events of its round."""
+    miners: int
+    payload_bytes: int
+
+
+@attrs.frozen
+class MinerResult:
+    """How one miner did in one round; ``failure`` is None for an answer."""
+
+    uid: int
+    hotkey: str
+    seconds: float
+    failure: FailureKind | None = None
+    detail: str = ""
+
+
+@attrs.frozen
+class RoundEnded(ValidatorEvent):
+    """Every miner has answered or failed, and the answers are stored."""
+
+    text = "Successfully queried {answered} miners"
+    hour: datetime
+    asked: int
+    answered: int
+    failed: Mapping[FailureKind, int]
+    results: tuple[MinerResult, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class NobodyAnswered(RoundEnded):
+    """A round in which no miner gave an answer."""
+
+    text = "No successful responses from any miners"
+    level = "warning"
+
+
+@attrs.frozen
+class MinerJoined(ValidatorEvent):
+    """A miner was registered, or is seen for the first time."""
+
+    text = "miner.joined"
+    uid: int
+    hotkey: str
+
+
+@attrs.frozen
+class MinerLeft(ValidatorEvent):
+    """A miner was deregistered; everything of its is deleted."""
+
+    text = "miner.left"
+    uid: int
+    hotkey: str
+
+
+@attrs.frozen
+class SlowMetagraphSync(ValidatorEvent):
+    """Following the metagraph took longer than it should."""
+
+    text = "Slow metagraph sync: {seconds:.2f}s"
+    level = "warning"
+    seconds: float
+
+
+# -- tasks --------------------------------------------------------------------------
+
+
+@attrs.frozen
+class QuestionSkipped(ValidatorEvent):
+    """No question goes out this hour."""
+
+    text = "question.skipped"
+    level = "warning"
+    hour: datetime
+    why: str
+
+
+@attrs.frozen
+class HourScored(ValidatorEvent):
+    """The value of an hour is known and the answers about it are scored."""
+
+    text = "hour.scored"
+    hour: datetime
+    truth: Nanotesla
+    scored: int
+    outcome: ScoredHour = attrs.field(repr=False)
+
+
+@attrs.frozen
+class WeightsSet(ValidatorEvent):
+    """The chain has accepted weights."""
+
+    text = "weights.set"
+    block: int
+    miners: int
+    through: datetime
+    """The latest scored hour they are computed from."""
+    weights: Mapping[int, int] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class NothingEarned(ValidatorEvent):
+    """No miner has earned anything, so there are no weights to be set."""
+
+    text = "weights.none"
+    rows: int
+    """How many scored hours there are."""
+
+
+@attrs.frozen
+class WeightsPostponed(ValidatorEvent):
+    """The chain did not accept weights; they are computed and tried again."""
+
+    text = "weights.postponed"
+    level = "warning"
+    why: str
+
+
+# -- database -----------------------------------------------------------------------
+
+
+@attrs.frozen
+class DatabaseTimedOut(ValidatorEvent):
+    """A database operation exceeded its limit and was cancelled."""
+
+    text = "Database operation timed out: {operation}"
+    level = "error"
+    operation: str
+    seconds: float
+
+
+@attrs.frozen
+class SlowDatabase(ValidatorEvent):
+    """A database operation took longer than it should."""
+
+    text = "Slow database operation: {operation} took {seconds:.2f}s"
+    level = "warning"
+    operation: str
+    seconds: float
+
+
+@attrs.frozen
+class RowsReset(ValidatorEvent):
+    """Rows that an incarnation left in work are pending again."""
+
+    text = "Reset hanging database operations"
+    rows: int

@@ -1,0 +1,32 @@
+"""How the validator is tuned; every value has a production default."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Limits and cadences. Plain numbers are seconds of trio's clock."""
+
+    handshake_timeout: float = 30.0
+    """The whole key exchange with one miner."""
+    query_timeout: float = 180.0
+    """The whole question to one miner, a second handshake included."""
+    database_timeout: float = 200.0
+    """What an actor waits for the database; the store's own limits are shorter."""
+    source_timeout: float = 60.0
+    """Reading observed data from their source."""
+    chain_timeout: float = 60.0
+    """One call to the chain."""
+    metagraph_interval: timedelta = timedelta(minutes=5)
+    """Data time between two looks at who is registered."""
+    weights_interval: timedelta = timedelta(minutes=1)
+    """Data time between two tries to set weights that were refused or are too soon."""
+
+    @property
+    def round_timeout(self) -> float:
+        """How long a round of questions lasts at the most."""
+        return self.handshake_timeout + self.query_timeout
