@@ -147,7 +147,8 @@ class Store(Protocol):
         """Store predictions as pending; return how many belong to a known miner.
 
         Those of unknown hotkeys are dropped (the miner was deregistered meanwhile).
-        A prediction that exists for (hour, hotkey) is left as it is, and counted.
+        A prediction that exists for (hour, hotkey) is left as it is, and counted; so
+        is one for an hour that is already scored. The hours count as asked.
         """
         ...
 

@@ -19,6 +19,11 @@ def _check_score(_score: object, _attribute: object, value: float) -> None:
         raise ValueError(f"score must be within [0, 1], got {value!r}")
 
 
+def _check_finite(_owner: object, _attribute: object, value: ScaledDst) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"a predicted value must be finite, got {value!r}")
+
+
 def _check_scores(_row: object, _attribute: object, value: Mapping[int, float]) -> None:
     for uid, score in value.items():
         if not (0 <= score <= 1 or math.isnan(score)):
@@ -33,7 +38,7 @@ class Prediction:
 
     hour: datetime
     hotkey: str
-    value: ScaledDst
+    value: ScaledDst = attrs.field(validator=_check_finite)
 
 
 @attrs.frozen
@@ -41,7 +46,7 @@ class Score:
     """What one prediction turned out to be worth, within [0, 1]."""
 
     hotkey: str
-    predicted: ScaledDst
+    predicted: ScaledDst = attrs.field(validator=_check_finite)
     score: float = attrs.field(validator=_check_score)
 
 
