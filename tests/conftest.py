@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,33 @@ def dst_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real Dst files at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dsn() -> Generator[str]:
+    """A PostgreSQL server of this session's own; tests choose schemas of their own."""
+    # Here and not above: the tests of the runtime do without the validator's extra.
+    from validator.adapters.embedded import (
+        ClaimedDirectory,
+        private_directory,
+        serve,
+    )
+
+    started: Future[tuple[str, trio.lowlevel.TrioToken, trio.Event]] = Future()
+
+    async def serve_until_stopped(directory: ClaimedDirectory) -> None:
+        stopped = trio.Event()
+        async with serve(directory) as dsn:
+            started.set_result((dsn, trio.lowlevel.current_trio_token(), stopped))
+            await stopped.wait()
+
+    with private_directory() as directory, ThreadPoolExecutor(1) as thread:
+        running: Future[Any] = thread.submit(trio.run, serve_until_stopped, directory)
+        futures: list[Future[Any]] = [running, started]
+        wait(futures, return_when=FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        dsn, token, stopped = started.result()
+        yield dsn
+        token.run_sync_soon(stopped.set)
+        running.result()

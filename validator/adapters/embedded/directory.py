@@ -66,6 +66,16 @@ class ClaimedDirectory:
     durable: bool
     """Whether the data must survive a crash of the machine."""
 
+    @property
+    def socket(self) -> Path:
+        """The directory of the server's unix socket."""
+        return self.run / "socket"
+
+    @property
+    def dsn(self) -> str:
+        """How to connect to the server, whenever it runs."""
+        return f"postgresql://postgres@/postgres?host={self.socket}&port=5432"
+
 
 @contextmanager
 def claim_directory(path: Path) -> Generator[ClaimedDirectory]:

@@ -78,7 +78,7 @@ async def serve(directory: ClaimedDirectory) -> AsyncGenerator[str]:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_watch, server, directory)
                 await _ready(server, directory)
-                yield f"postgresql://postgres@/postgres?host={_socket(directory)}&port=5432"
+                yield directory.dsn
                 nursery.cancel_scope.cancel()
     finally:
         with trio.move_on_after(_STOP_LIMIT, shield=True):
@@ -93,8 +93,8 @@ def _prepare(directory: ClaimedDirectory) -> Path:
     (directory.data / "postmaster.pid").unlink(missing_ok=True)
     shutil.rmtree(_scratch(directory), ignore_errors=True)
     _log(directory).unlink(missing_ok=True)
-    shutil.rmtree(_socket(directory), ignore_errors=True)
-    _make_private(_socket(directory), directory)
+    shutil.rmtree(directory.socket, ignore_errors=True)
+    _make_private(directory.socket, directory)
     return usable_copy(directory.account, directory.run / "programs")
 
 
@@ -131,7 +131,7 @@ async def _create_cluster(directory: ClaimedDirectory, programs: Path) -> None:
 def _command(directory: ClaimedDirectory, programs: Path) -> Sequence[str]:
     settings = {
         **_SETTINGS,
-        "unix_socket_directories": str(_socket(directory)),
+        "unix_socket_directories": str(directory.socket),
         "fsync": "on" if directory.durable else "off",
     }
     return [
@@ -238,10 +238,6 @@ def _scratch(directory: ClaimedDirectory) -> Path:
 
 def _log(directory: ClaimedDirectory) -> Path:
     return directory.run / "server.log"
-
-
-def _socket(directory: ClaimedDirectory) -> Path:
-    return directory.run / "socket"
 
 
 async def _in_thread(blocking: Callable[[], T]) -> T:

@@ -1,0 +1,5 @@
+"""``python -m validator``: the command, without its script."""
+
+from validator.cli import main
+
+main()

@@ -1,0 +1,145 @@
+"""Events to log lines: the one place where what happened is put into words."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import attrs
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from actors import events as actor_events
+from actors.events import Event, Sink
+from supervision import events as tree_events
+from supervision.resources import measure
+from validator.events import Level, ValidatorEvent
+
+LogFormat = Literal["console", "json"]
+
+_WORDS: dict[type[Event], tuple[Level, str]] = {
+    actor_events.Started: ("debug", "actor.started"),
+    actor_events.Stopped: ("debug", "actor.stopped"),
+    actor_events.Failed: ("error", "actor.failed"),
+    actor_events.DeadLetter: ("warning", "message.undelivered"),
+    actor_events.LateReply: ("debug", "reply.late"),
+    actor_events.MailboxHigh: ("warning", "mailbox.high"),
+    actor_events.MailboxNormal: ("info", "mailbox.normal"),
+    tree_events.BackingOff: ("warning", "actor.restarting"),
+    tree_events.Restarted: ("info", "actor.restarted"),
+    tree_events.StartTimedOut: ("error", "actor.start_timed_out"),
+    tree_events.Escalated: ("error", "supervisor.gave_up"),
+    tree_events.Stuck: ("error", "actor.stuck"),
+}
+
+
+def make_logger(
+    *, style: LogFormat | None, level: Level, stream: TextIO | None = None
+) -> FilteringBoundLogger:
+    """Make a logger that writes lines to ``stream``, by default stderr.
+
+    ``style`` None: readable on a terminal, JSON otherwise. Nothing global is set.
+    """
+    stream = stream or sys.stderr
+    if style is None:
+        style = "console" if stream.isatty() else "json"
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if style == "console"
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+    )
+    return logger
+
+
+def event_log(logger: FilteringBoundLogger) -> Sink:
+    """Return a sink that writes every event worth a line, once."""
+    memory = _OperationMemory()
+
+    def write(event: Event) -> None:
+        match event:
+            case ValidatorEvent():
+                keys = _keys(event)
+                logger.log(_LEVELS[event.level], event.text.format(**keys), **keys)
+            case actor_events.Cleaned():
+                _write_cleaned(logger, event)
+            case actor_events.OperationStarted():
+                text, keys = memory.started(event)
+                logger.info(text, **keys)
+            case actor_events.OperationEnded():
+                text, keys = memory.ended(event)
+                logger.info(text, **keys)
+            case _:
+                if type(event) in _WORDS:
+                    level, text = _WORDS[type(event)]
+                    logger.log(_LEVELS[level], text, **_keys(event))
+
+    return write
+
+
+_LEVELS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def _keys(event: Event) -> dict[str, Any]:
+    """The fields of an event, but for those too large for a line."""
+    return {
+        field.name: getattr(event, field.name)
+        for field in attrs.fields(type(event))
+        if field.repr
+    }
+
+
+def _write_cleaned(logger: FilteringBoundLogger, event: actor_events.Cleaned) -> None:
+    if event.failed or event.abandoned:
+        logger.warning("cleanup.incomplete", **_keys(event))
+    else:
+        logger.debug("cleanup.done", **_keys(event))
+
+
+class _OperationMemory:
+    """Resident memory at the start of operations. Process-wide: Python has no other."""
+
+    def __init__(self) -> None:
+        self._at_start: dict[tuple[str, str], int] = {}
+        self._peak: dict[tuple[str, str], int] = {}
+
+    def started(
+        self, event: actor_events.OperationStarted
+    ) -> tuple[str, dict[str, Any]]:
+        key, rss = (event.path, event.operation), measure().rss
+        self._at_start[key] = rss
+        self._peak[key] = max(rss, self._peak.get(key, 0))
+        name = event.path.rpartition("/")[2]
+        text = (
+            f"Task {name} started operation: {event.operation} | "
+            f"Initial Memory: {rss / 2**20:.2f}MB"
+        )
+        return text, {**_keys(event), "process_rss": rss}
+
+    def ended(self, event: actor_events.OperationEnded) -> tuple[str, dict[str, Any]]:
+        key, rss = (event.path, event.operation), measure().rss
+        change = rss - self._at_start.pop(key, rss)
+        peak = self._peak[key] = max(rss, self._peak.get(key, 0))
+        name = event.path.rpartition("/")[2]
+        text = (
+            f"Task {name} {event.outcome} operation: {event.operation} | "
+            f"Memory Change: {change / 2**20:.2f}MB | "
+            f"Peak Memory: {peak / 2**20:.2f}MB"
+        )
+        return text, {**_keys(event), "process_rss": rss, "process_rss_peak": peak}
