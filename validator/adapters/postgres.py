@@ -39,6 +39,7 @@ PRODUCT = "actor-tree validator"
 """Written into every schema of ours; a schema without it is never touched."""
 OLDEST_SERVER = 13
 
+_NOT_A_DSN = "the DSN is not valid; expected postgresql://user@host:port/database"
 _SETTLE_LIMIT = 2.0  # seconds a broken-off unit may take to roll back
 _LOCK_WAIT = "3s"  # the server may need a moment to notice a dead predecessor
 _SERVER_LIMITS = {"57014", "55P03", "25P03", "25P04"}
@@ -253,6 +254,9 @@ async def _open_loop() -> AsyncGenerator[Any]:
 async def _connect(dsn: str, schema: str, limits: Limits) -> Connection:
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", schema):
         raise ValueError(f"a schema name is lower case and plain, got {schema!r}")
+    # The driver would take what an empty DSN lacks from the environment.
+    if not dsn.startswith(("postgresql://", "postgres://")):
+        raise StoreUnavailable(_NOT_A_DSN)
     try:
         connection = await asyncpg.connect(
             dsn, timeout=limits.connect, server_settings={"search_path": schema}
@@ -260,9 +264,7 @@ async def _connect(dsn: str, schema: str, limits: Limits) -> Connection:
     except (asyncpg.InterfaceError, ValueError):
         # Not chained and not quoted: the driver's text repeats parts of the DSN,
         # and so perhaps the password.
-        raise StoreUnavailable(
-            "the DSN is not valid; expected postgresql://user@host:port/database"
-        ) from None
+        raise StoreUnavailable(_NOT_A_DSN) from None
     except TimeoutError:
         raise _timed_out("connect") from None
     except (OSError, asyncpg.PostgresError) as error:

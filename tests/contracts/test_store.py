@@ -1,0 +1,290 @@
+"""What every store promises, asked of the one in memory and of PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given, settings, strategies as st
+
+from validator.adapters.postgres import open_store, postgres_opener
+from validator.domain.dst import Nanotesla, ScaledDst
+from validator.domain.metagraph import Miner
+from validator.domain.scoring import Prediction, Score, ScoredHour, ScoreRow
+from validator.ports import OpenStore, Store
+from validator.simulation.store import MemoryStore
+
+SCHEMA = "contract"
+START = datetime(2015, 3, 17, 20, tzinfo=UTC)
+HOURS = [START + timedelta(hours=n) for n in range(3)]
+HOUR, NEXT_HOUR, LATER = HOURS
+
+
+@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.real)])
+def opener(request: pytest.FixtureRequest) -> OpenStore:
+    if request.param == "memory":
+        return MemoryStore().open
+    dsn: str = request.getfixturevalue("dsn")
+    return postgres_opener(dsn, schema=SCHEMA, fresh=True)
+
+
+def miner(uid: int, hotkey: str) -> Miner:
+    return Miner(uid, hotkey, "127.0.0.1", 8000 + uid)
+
+
+def prediction(hotkey: str, hour: datetime = HOUR, value: float = -2.5) -> Prediction:
+    return Prediction(hour, hotkey, ScaledDst(value))
+
+
+def outcome(*scores: tuple[str, float], hour: datetime = HOUR) -> ScoredHour:
+    given = tuple(Score(hotkey, ScaledDst(-2.5), score) for hotkey, score in scores)
+    return ScoredHour(hour, Nanotesla(-234), given)
+
+
+async def test_miners_come_back_by_uid(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(255, "b"))
+        await store.register_miner(miner(0, "a"))
+
+        assert await store.miners() == (miner(0, "a"), miner(255, "b"))
+
+
+async def test_what_is_stored_is_there_at_the_next_opening(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+    async with opener() as store:
+        assert await store.miners() == (miner(1, "a"),)
+
+
+async def test_a_newcomer_inherits_nothing(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "old"))
+        await store.record_scores(outcome(("old", 0.5)))
+        await store.save_predictions([prediction("old", NEXT_HOUR)])
+
+        await store.register_miner(miner(1, "new"))
+
+        assert await store.miners() == (miner(1, "new"),)
+        assert await store.score_rows(HOUR) == (ScoreRow("geomagnetic", HOUR, {}),)
+        claimed = await store.claim_predictions(NEXT_HOUR, owner="geo", incarnation=1)
+        assert claimed == ()
+
+
+async def test_a_miner_that_comes_back_starts_from_nothing(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.record_scores(outcome(("a", 0.5)))
+        await store.forget_miner("a")
+        await store.register_miner(miner(1, "a"))
+
+        assert await store.score_rows(HOUR) == (ScoreRow("geomagnetic", HOUR, {}),)
+
+
+async def test_a_known_miner_that_takes_anothers_uid_keeps_what_it_earned(
+    opener: OpenStore,
+) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.register_miner(miner(2, "b"))
+        await store.record_scores(outcome(("a", 0.25), ("b", 0.75)))
+
+        await store.register_miner(miner(2, "a"))
+
+        assert await store.miners() == (miner(2, "a"),)
+        (row,) = await store.score_rows(HOUR)
+        assert row.scores == {2: 0.25}
+
+
+async def test_predictions_of_unknown_miners_are_dropped(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+
+        assert await store.save_predictions([prediction("a"), prediction("x")]) == 1
+
+        claimed = await store.claim_predictions(HOUR, owner="geo", incarnation=1)
+        assert claimed == (prediction("a"),)
+
+
+async def test_the_first_prediction_for_an_hour_stays(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        first, second = prediction("a", value=-1.0), prediction("a", value=-2.0)
+
+        assert await store.save_predictions([first, second]) == 2
+        assert await store.save_predictions([second]) == 1
+
+        claimed = await store.claim_predictions(HOUR, owner="geo", incarnation=1)
+        assert claimed == (first,)
+
+
+async def test_nothing_to_save_is_no_work(opener: OpenStore) -> None:
+    async with opener() as store:
+        assert await store.save_predictions([]) == 0
+
+
+async def test_hours_asked_and_not_scored_are_pending(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.open_hour(LATER)
+        await store.open_hour(NEXT_HOUR)
+        await store.open_hour(HOUR)
+        await store.open_hour(HOUR)
+        await store.record_scores(outcome(hour=NEXT_HOUR))
+        await store.open_hour(NEXT_HOUR)
+
+        assert await store.pending_hours(LATER) == (HOUR,)
+        assert await store.pending_hours(LATER + timedelta(1)) == (HOUR, LATER)
+
+
+async def test_a_claim_keeps_others_out_until_it_is_released(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.save_predictions([prediction("a")])
+        mine = (prediction("a"),)
+
+        assert await store.claim_predictions(HOUR, owner="geo", incarnation=1) == mine
+        assert await store.claim_predictions(HOUR, owner="geo", incarnation=1) == mine
+        assert await store.claim_predictions(HOUR, owner="geo", incarnation=2) == ()
+        assert await store.claim_predictions(HOUR, owner="other", incarnation=1) == ()
+        assert await store.processing_rows() == 1
+
+        assert await store.release_claims(owner="other") == 0
+        assert await store.release_claims(owner="geo") == 1
+        assert await store.processing_rows() == 0
+        assert await store.claim_predictions(HOUR, owner="geo", incarnation=2) == mine
+
+
+async def test_scores_replace_the_predictions_of_the_hour(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.register_miner(miner(2, "b"))
+        await store.save_predictions([prediction("a"), prediction("b", NEXT_HOUR)])
+        await store.claim_predictions(HOUR, owner="geo", incarnation=1)
+
+        await store.record_scores(outcome(("a", 1.0), ("unknown", 1.0)))
+
+        assert await store.processing_rows() == 0
+        assert await store.score_rows(HOUR) == (
+            ScoreRow("geomagnetic", HOUR, {1: 1.0}),
+        )
+        assert await store.pending_hours(LATER) == (NEXT_HOUR,)
+
+
+async def test_scores_of_an_hour_are_recorded_once(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.record_scores(outcome(("a", 0.5)))
+        await store.record_scores(outcome(("a", 1.0)))
+
+        assert await store.score_rows(HOUR) == (
+            ScoreRow("geomagnetic", HOUR, {1: 0.5}),
+        )
+
+
+async def test_a_prediction_for_a_scored_hour_is_counted_and_not_kept(
+    opener: OpenStore,
+) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.record_scores(outcome())
+
+        assert await store.save_predictions([prediction("a")]) == 1
+        assert await store.claim_predictions(HOUR, owner="geo", incarnation=1) == ()
+
+
+async def test_score_rows_start_at_the_time_given_oldest_first(
+    opener: OpenStore,
+) -> None:
+    async with opener() as store:
+        for hour in (LATER, HOUR, NEXT_HOUR):
+            await store.record_scores(outcome(hour=hour))
+
+        rows = await store.score_rows(NEXT_HOUR)
+
+        assert [row.at for row in rows] == [NEXT_HOUR, LATER]
+
+
+# --- the same history gives the same answers ---------------------------------
+
+Step = Callable[[Store], Awaitable[Any]]
+
+uids = st.integers(0, 3)
+hotkeys = st.sampled_from(["a", "b", "c"])
+hours = st.sampled_from(HOURS)
+values = st.sampled_from([-2.5, 0.0, 1e300]).map(ScaledDst)
+predictions = st.lists(st.builds(Prediction, hours, hotkeys, values), max_size=4)
+outcomes = st.builds(
+    ScoredHour,
+    hours,
+    st.integers(-500, 50).map(Nanotesla),
+    st.lists(st.builds(Score, hotkeys, values, st.floats(0, 1)), max_size=4).map(tuple),
+)
+owners = st.sampled_from(["geo", "other"])
+
+
+def call(method: str, *args: st.SearchStrategy[Any], **kw: Any) -> Any:
+    """A step, shown in failing examples as the method and its arguments."""
+    return st.tuples(st.just(method), st.tuples(*args), st.fixed_dictionaries(kw))
+
+
+histories = st.lists(
+    st.one_of(
+        call("register_miner", st.builds(miner, uids, hotkeys)),
+        call("forget_miner", hotkeys),
+        call("open_hour", hours),
+        call("save_predictions", predictions),
+        call("claim_predictions", hours, owner=owners, incarnation=st.integers(1, 2)),
+        call("release_claims", owner=owners),
+        call("record_scores", outcomes),
+    ),
+    max_size=15,
+)
+History = Sequence[tuple[str, tuple[Any, ...], dict[str, Any]]]
+
+
+async def replay(opener: OpenStore, history: History) -> list[Any]:
+    """Run the history; after each step note its answer and all that can be seen."""
+    seen: list[Any] = []
+    async with opener() as store:
+        for method, args, kwargs in history:
+            seen += [
+                await getattr(store, method)(*args, **kwargs),
+                await store.miners(),
+                await store.pending_hours(LATER + timedelta(1)),
+                await store.score_rows(START),
+                await store.processing_rows(),
+            ]
+    return seen
+
+
+@pytest.mark.real
+@settings(deadline=None, max_examples=60)
+@given(history=histories)
+def test_any_history_gives_the_same_answers_in_both_stores(
+    dsn: str, history: History
+) -> None:
+    async def both() -> tuple[list[Any], list[Any]]:
+        in_postgres = await replay(
+            lambda: open_store(dsn, schema=SCHEMA, fresh=True), history
+        )
+        return await replay(MemoryStore().open, history), in_postgres
+
+    in_memory, in_postgres = trio.run(both)
+
+    assert in_memory == in_postgres
+
+
+@given(history=histories)
+def test_no_history_leaves_scores_or_claims_without_a_miner(history: History) -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await replay(store.open, history)
+        for known in await store.miners():
+            await store.forget_miner(known.hotkey)
+
+        assert all(not row.scores for row in await store.score_rows(START))
+        assert await store.processing_rows() == 0
+
+    trio.run(scenario)
