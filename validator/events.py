@@ -100,6 +100,7 @@ class MinerJoined(ValidatorEvent):
     """A miner was registered, or is seen for the first time."""
 
     text = "miner.joined"
+    level = "debug"
     uid: int
     hotkey: str
 
@@ -163,6 +164,7 @@ class NothingEarned(ValidatorEvent):
     """No miner has earned anything, so there are no weights to be set."""
 
     text = "weights.none"
+    level = "debug"
     rows: int
     """How many scored hours there are."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import datetime
 from typing import Any, Literal, TextIO
 
 import attrs
@@ -21,7 +22,6 @@ LogFormat = Literal["console", "json"]
 _WORDS: dict[type[Event], tuple[Level, str]] = {
     actor_events.Started: ("debug", "actor.started"),
     actor_events.Stopped: ("debug", "actor.stopped"),
-    actor_events.Failed: ("error", "actor.failed"),
     actor_events.DeadLetter: ("warning", "message.undelivered"),
     actor_events.LateReply: ("debug", "reply.late"),
     actor_events.MailboxHigh: ("warning", "mailbox.high"),
@@ -45,7 +45,11 @@ def make_logger(
     if style is None:
         style = "console" if stream.isatty() else "json"
     renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            # Not rich's, which prints local variables: they may hold secrets.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if style == "console"
         else structlog.processors.JSONRenderer(default=str)
     )
@@ -54,6 +58,7 @@ def make_logger(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *_exceptions(style),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -61,6 +66,11 @@ def make_logger(
         ),
     )
     return logger
+
+
+def _exceptions(style: LogFormat) -> list[Processor]:
+    # The console renderer draws tracebacks itself.
+    return [] if style == "console" else [structlog.processors.format_exc_info]
 
 
 def event_log(logger: FilteringBoundLogger) -> Sink:
@@ -72,6 +82,9 @@ def event_log(logger: FilteringBoundLogger) -> Sink:
             case ValidatorEvent():
                 keys = _keys(event)
                 logger.log(_LEVELS[event.level], event.text.format(**keys), **keys)
+            case actor_events.Failed():
+                keys = _keys(event)
+                logger.error("actor.failed", exc_info=event.exit.failure, **keys)
             case actor_events.Cleaned():
                 _write_cleaned(logger, event)
             case actor_events.OperationStarted():
@@ -99,10 +112,14 @@ _LEVELS: dict[Level, int] = {
 def _keys(event: Event) -> dict[str, Any]:
     """The fields of an event, but for those too large for a line."""
     return {
-        field.name: getattr(event, field.name)
+        field.name: _plain(getattr(event, field.name))
         for field in attrs.fields(type(event))
         if field.repr
     }
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _write_cleaned(logger: FilteringBoundLogger, event: actor_events.Cleaned) -> None:

@@ -81,7 +81,9 @@ def demonstrate(
         DemoFailed: it broke while it ran.
     """
     plan = timeline(options)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 100  # instead of 80, which is for old terminals
     log = event_log(make_logger(style=log_format, level=log_level))
     progress = Progress(options.cycles, console.print)
     with _database(options) as database:
@@ -314,6 +316,8 @@ def _settings(hour: float) -> Settings:
     return Settings(
         handshake_timeout=min(production.handshake_timeout, 0.3 * hour),
         query_timeout=min(production.query_timeout, 0.5 * hour),
+        # More often would drown the log: an hour of data is over in seconds.
+        metagraph_interval=timedelta(minutes=15),
     )
 
 

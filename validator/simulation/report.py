@@ -11,11 +11,11 @@ from statistics import mean
 from typing import TypeVar
 
 import attrs
+from rich import box
 from rich.table import Table
 
 from validator.events import HourScored, MinerResult, RoundEnded
 from validator.simulation.behaviours import Behaviour
-
 
 K = TypeVar("K", bound=str)
 
@@ -122,28 +122,30 @@ def miner_reports(
 
 
 def table(report: Report) -> Table:
-    """Draw the miners, best first."""
-    drawn = Table(title="Miners", caption=_caption(report))
-    for name in ("uid", "hotkey", "behaviour"):
-        drawn.add_column(name)
-    for name in ("asked", "answered"):
-        drawn.add_column(name, justify="right")
+    """Draw the miners, heaviest first."""
+    drawn = Table(title="Miners", caption=_caption(report), box=box.SIMPLE_HEAD)
+    drawn.add_column("uid", justify="right")
+    drawn.add_column("hotkey", no_wrap=True)
+    drawn.add_column("behaviour")
+    drawn.add_column("answered", justify="right")
     drawn.add_column("failed")
-    drawn.add_column("mean score", justify="right")
+    drawn.add_column("score", justify="right")
     drawn.add_column("weight", justify="right")
-    drawn.add_column("")
+    drawn.add_column("", no_wrap=True)
+    replaced = {miner.uid for miner in report.miners if miner.newcomer}
     heaviest = max((miner.weight for miner in report.miners), default=0) or 1
     for miner in sorted(report.miners, key=lambda m: (-m.weight, m.uid)):
+        fate = "left" if miner.uid in replaced else ""
+        fate = "newcomer" if miner.newcomer else fate
         drawn.add_row(
             str(miner.uid),
             miner.hotkey[:8],
-            miner.behaviour + (" (newcomer)" if miner.newcomer else ""),
-            str(miner.asked),
-            str(miner.answered),
+            f"{miner.behaviour}, {fate}" if fate else miner.behaviour,
+            f"{miner.answered} of {miner.asked}",
             by_kind(miner.failed),
             "" if miner.mean_score is None else f"{miner.mean_score:.3f}",
             f"{miner.weight:.4f}",
-            "█" * round(20 * miner.weight / heaviest),
+            "█" * round(12 * miner.weight / heaviest),
         )
     return drawn
 
@@ -156,7 +158,8 @@ def by_kind(failed: Mapping[K, int]) -> str:
 
 def _caption(report: Report) -> str:
     return (
-        f"{report.cycles} questions, {report.asked} asked, {report.answered} answered, "
-        f"{report.scored} scored; {report.restarts} restarts; "
+        f"questions: {report.cycles}, asked: {report.asked}, "
+        f"answered: {report.answered}, scored: {report.scored}, "
+        f"restarts: {report.restarts}; "
         f"{report.seconds:.0f} s, peak {report.peak_rss / 2**20:.0f} MiB"
     )
