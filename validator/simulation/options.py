@@ -81,8 +81,8 @@ def timeline(options: Options) -> Timeline:
 
 
 def _synthetic(options: Options) -> Timeline:
-    onset = SYNTHETIC_START + ONSET * HOUR
-    first = _full_hour(options.first) or onset
+    # By default in the main phase, where it is worth watching.
+    first = _full_hour(options.first) or SYNTHETIC_START + (ONSET + 3) * HOUR
     days = 3 + (options.cycles + ONSET) // 24
     text = synthetic_storm(SYNTHETIC_START, days=days, random=Random(options.seed))
     series = dst.merge([dst.parse(text, source="synthetic storm")])
