@@ -96,9 +96,12 @@ def demonstrate(
         console.print(f"stopped by {run.interrupted.name}")
         return 128 + run.interrupted
     report = run.report()
-    if options.json is not None:
-        report.write(options.json)
     console.print(table(report))
+    if options.json is not None:
+        try:
+            report.write(options.json)
+        except OSError as error:
+            raise DemoFailed(f"--json {options.json}: {error.strerror}") from error
     return 0
 
 

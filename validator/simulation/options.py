@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -46,13 +47,22 @@ class Options:
         _within("--hour", self.hour, 1, 3600)
         if self.data is not None and self.dsn is not None:
             raise UsageError("--data and --dsn exclude each other: give one database")
-        if self.json is not None and not self.json.absolute().parent.is_dir():
-            raise UsageError(f"--json: there is no folder {self.json.parent}")
+        if self.json is not None:
+            _writable("--json", self.json.absolute())
 
 
 def _within(option: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise UsageError(f"{option} must be within {low} and {high}, got {value}")
+
+
+def _writable(option: str, path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: a folder; give a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{option} {path}: not writable")
 
 
 @attrs.frozen
