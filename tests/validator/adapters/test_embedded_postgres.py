@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -81,16 +83,27 @@ def start_owner(
     return owner, Path(run), int(pid)
 
 
-def gone(pid: int) -> bool:
-    """Whether the process ends within 5 s, reaped or not."""
+def gone(pid: int, within: float = 5) -> bool:
+    """Whether the process ends within some seconds, reaped or not."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([pidfd], [], [], 5)[0])
+        return bool(select.select([pidfd], [], [], within)[0])
     finally:
         os.close(pidfd)
+
+
+@contextmanager
+def zombie(account: Account | None) -> Generator[int]:
+    """Hold a dead process of the server's account that nobody has reaped."""
+    process = subprocess.Popen(
+        ["/bin/true"], user=None if account is None else account.uid
+    )
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    yield process.pid
+    process.wait()
 
 
 def names(folder: Path) -> list[str]:
@@ -232,14 +245,30 @@ def test_the_folder_of_a_run_killed_with_its_server_is_removed(base: Path) -> No
 
 
 @pytest.mark.real
-async def test_the_lock_file_of_a_dead_server_is_no_hindrance(base: Path) -> None:
+def test_the_server_of_a_killed_run_is_stopped_before_its_folder_goes(
+    base: Path,
+) -> None:
+    owner, _, pid = start_owner()
+    os.kill(pid, signal.SIGSTOP)
+    owner.kill()
+    owner.wait()
+    revival = threading.Timer(0.5, os.kill, (pid, signal.SIGCONT))
+    revival.start()
+
+    with private_directory():
+        assert gone(pid, within=0)
+    revival.join()
+
+
+@pytest.mark.real
+async def test_the_lock_file_of_an_unreaped_server_is_no_hindrance(base: Path) -> None:
     with private_directory() as directory:
         async with serve(directory):
             pass
-        # As if our own process had been the server: alive, but not PostgreSQL.
-        (directory.data / "postmaster.pid").write_text(f"{os.getpid()}\n")
-        async with serve(directory) as dsn:
-            await check_dsn(dsn, schema="any")
+        with zombie(directory.account) as pid:
+            (directory.data / "postmaster.pid").write_text(f"{pid}\n")
+            async with serve(directory) as dsn:
+                await check_dsn(dsn, schema="any")
 
 
 # --- whose directory it is ---------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 import trio
+import trio_asyncio
 
 from validator.adapters.postgres import (
     Limits,
@@ -229,6 +230,20 @@ async def test_units_asked_for_at_once_run_one_after_the_other(dsn: str) -> None
     async with fresh_store(dsn) as store, trio.open_nursery() as nursery:
         for uid in range(20):
             nursery.start_soon(store.register_miner, Miner(uid, f"hk{uid}", "", 1))
+
+
+@pytest.mark.real
+async def test_what_the_driver_mentions_in_passing_ends_nothing(dsn: str) -> None:
+    async with fresh_store(dsn) as store:
+
+        async def unit(connection: Connection) -> None:
+            loop = trio_asyncio.current_loop.get()
+            loop.call_exception_handler({"message": "by the way"})
+            await connection.execute("SELECT 1")
+
+        await store._session.run("mention", unit)
+
+        assert await store.miners() == ()
 
 
 # --- whose schema it is ------------------------------------------------------
