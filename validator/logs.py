@@ -11,7 +11,7 @@ import attrs
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from actors import events as actor_events
+from actors import Exit, events as actor_events
 from actors.events import Event, Sink
 from supervision import events as tree_events
 from supervision.resources import measure
@@ -119,7 +119,17 @@ def _keys(event: Event) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime) else value
+    """Make a value readable on one line."""
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Exit(kind=kind, failure=None):
+            return kind
+        case Exit(kind=kind, failure=failure):
+            first_line, *_ = [*str(failure).splitlines(), ""]
+            return f"{kind}: {type(failure).__name__}: {first_line}"
+        case _:
+            return value
 
 
 def _write_cleaned(logger: FilteringBoundLogger, event: actor_events.Cleaned) -> None:

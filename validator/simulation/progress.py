@@ -39,6 +39,7 @@ class Progress:
         self._cycles = cycles
         self._tell = tell
         self._started = False
+        self._known: set[str] = set()
 
     def __call__(self, event: Event) -> None:  # noqa: C901 - a table
         match event:
@@ -47,8 +48,12 @@ class Progress:
                 self._tell(f"restarted {event.path}, life {event.incarnation}")
             case MinerLeft():
                 self._tell(f"miner {event.hotkey[:8]} at uid {event.uid} has left")
-            case MinerJoined() if self._started:
-                self._tell(f"miner {event.hotkey[:8]} has joined at uid {event.uid}")
+            case MinerJoined():
+                # After a restart of the follower, all miners join once more.
+                if self._started and event.hotkey not in self._known:
+                    name = event.hotkey[:8]
+                    self._tell(f"miner {name} has joined at uid {event.uid}")
+                self._known.add(event.hotkey)
             case RoundStarted():
                 self._started = True
                 asked_at = event.hour - HOUR
