@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import datetime
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, cast
 
 import attrs
 import structlog
@@ -41,7 +41,7 @@ def make_logger(
 
     ``style`` None: readable on a terminal, JSON otherwise. Nothing global is set.
     """
-    stream = stream or sys.stderr
+    stream = stream or cast("TextIO", sys.stderr)
     if style is None:
         style = "console" if stream.isatty() else "json"
     renderer: Processor = (

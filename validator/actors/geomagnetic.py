@@ -21,7 +21,7 @@ from validator.actors.metagraph import GetRoster, MetagraphFollower
 from validator.actors.miner import MinerAnswered, MinerFailed
 from validator.actors.rounds import ask_miners
 from validator.actors.weights import ScoresChanged, WeightSetter
-from validator.domain.answers import AnswerRefused
+from validator.domain.answers import AnswerRefused, FailureKind
 from validator.domain.dst import DstSeries, Nanotesla
 from validator.domain.schedule import next_hour
 from validator.domain.scoring import Prediction, Score, ScoredHour
@@ -103,10 +103,12 @@ class Geomagnetic(Actor):
             )
         predictions, outcomes = _sort_out(question.hour, results)
         await self._database.ask(SavePredictions(predictions), timeout=limit)
-        failed = Counter(o.failure for o in outcomes if o.failure is not None)
+        failed: Counter[FailureKind] = Counter(
+            outcome.failure for outcome in outcomes if outcome.failure is not None
+        )
         event = RoundEnded if predictions else NobodyAnswered
         counts = len(outcomes), len(predictions)
-        self.ctx.emit(event(path, question.hour, *counts, dict(failed), outcomes))
+        self.ctx.emit(event(path, question.hour, *counts, failed, outcomes))
 
     # -- scoring ----------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ class MinerClient(Actor):
     @asynccontextmanager
     async def _limit(self, phase: Phase, seconds: float) -> AsyncGenerator[None, None]:
         """Bound a whole exchange, so that one byte a second is cut off too."""
-        with trio.move_on_after(seconds) as scope:
+        with trio.move_on_after(seconds) as scope:  # noqa: ASYNC100 - the body waits
             yield
         if scope.cancelled_caught:
             path, hotkey = self.ctx.me.path, self._miner.hotkey

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from itertools import cycle, islice, repeat
+from itertools import repeat
 from random import Random
 from typing import Any, Literal, cast, get_args
 
@@ -80,7 +80,7 @@ def assign(seed: int, count: int, honest_share: float = 0.7) -> tuple[Behaviour,
     drawn: list[Behaviour] = []
     drawn.extend(HONEST[1:] * (honest // 8))
     drawn.extend(repeat(HONEST[0], honest - len(drawn)))
-    drawn.extend(islice(cycle(DISHONEST), count - honest))
+    drawn.extend(DISHONEST[i % len(DISHONEST)] for i in range(count - honest))
     Random(f"behaviours:{seed}").shuffle(drawn)
     return tuple(drawn)
 

@@ -30,7 +30,6 @@ class SimulatedCalendar:
 
     async def sleep_until(self, when: datetime) -> None:
         await self._going.wait()
-        left = (when - self._start).total_seconds() * self._pace
-        assert self._began is not None
+        left = (when - self.now()).total_seconds() * self._pace
         # A microsecond more, for data time is rounded to microseconds.
-        await trio.sleep_until(self._began + left + 1e-6)
+        await trio.sleep(max(0.0, left + 1e-6))

@@ -182,7 +182,7 @@ class _Run:
     log: Sink
     interrupted: signal.Signals | None = None
     _cast: tuple[Candidate, ...] = ()
-    _weights: Mapping[int, int] = attrs.Factory(dict)
+    _weights: Mapping[int, int] = attrs.field(factory=dict[int, int])
     _processing_rows: int = 0
     _tasks: int = 0
     _seconds: float = 0.0
