@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias, TypeVar, cast
 
 import asyncpg
@@ -219,13 +219,14 @@ async def _transaction(connection: Connection, unit: Unit[T]) -> T:
 async def _roll_back(connection: Connection) -> None:
     # Also outside a transaction: asyncpg answers only after it has cancelled what
     # was running on the server, so whoever comes next finds the connection idle.
-    try:
+    settled = False
+    # The caller raises its own error. Cancellation is named here because early
+    # releases of Python 3.11 let a deadline inside a cancelled task out as one.
+    with suppress(Exception, asyncio.CancelledError):
         async with asyncio.timeout(_SETTLE_LIMIT):
             await connection.execute("ROLLBACK")
-    except (Exception, asyncio.CancelledError):
-        # Whatever it is, this connection is not sound. The second: early releases of
-        # Python 3.11 let a deadline inside a cancelled task out as a cancellation.
-        # The caller raises its own error, the cancellation itself included.
+            settled = True
+    if not settled:
         connection.terminate()
 
 
