@@ -17,9 +17,10 @@ from validator.actors.weights import WeightSetter
 from validator.ports import Calendar, Chain, Connect, DstSource, OpenStore
 from validator.settings import Settings
 
-# A database that is being restarted is away for seconds: the tree must not give up
-# on itself before that. The slowest loop of 10 restarts takes 36.3 s.
-PATIENT = Intensity(restarts=10, within=60)
+# A database that is being restarted is away for half a minute: the tree must not give
+# up on itself before that. Delays are drawn at random: 30 restarts take a minute on
+# average, and 131.3 s at the most.
+PATIENT = Intensity(restarts=30, within=180)
 QUICK = Backoff(first=0.1, factor=2, cap=5)
 
 
