@@ -40,9 +40,6 @@ BEHAVIOURS: tuple[Behaviour, ...] = HONEST + DISHONEST
 AHEAD = timedelta(hours=2)
 """From the latest value in a question to the hour in question."""
 
-_DAMPING = 0.6  # what is left of a trend an hour later
-_TREND_HOURS = 3
-
 
 class NotAQuestion(Exception):
     """A decrypted payload is not a question that miners take."""
@@ -54,7 +51,6 @@ class Question:
 
     hour: datetime
     latest: float
-    history: tuple[float, ...]
 
 
 @attrs.frozen
@@ -96,24 +92,32 @@ def parse_question(payload: Mapping[str, object]) -> Question:
         return Question(
             hour=datetime.fromisoformat(data["timestamp"]) + AHEAD,
             latest=float(data["value"]),
-            history=tuple(
-                float(past["Dst"]) for past in data.get("historical_values") or ()
-            ),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise NotAQuestion(f"{type(error).__name__}: {error}") from None
 
 
 def react(
-    behaviour: Behaviour, question: Question, *, seed: int, uid: int, hotkey: str
+    behaviour: Behaviour,
+    question: Question,
+    *,
+    truth: float | None,
+    seed: int,
+    uid: int,
+    hotkey: str,
 ) -> Reaction:
-    """Decide what the miner at ``uid`` does about ``question``."""
+    """Decide what the miner at ``uid`` does about ``question``.
+
+    ``truth`` (nT / 100) is what the value will be, where that is known: an honest
+    miner has a model that sees a part of what is to come.
+    """
     random = Random(f"reaction:{seed}:{uid}:{question.hour.isoformat()}")
     delay = 0.0
     response: Response | bytes | None
     match behaviour:
         case "honest" | "slow" | "expired_key":
-            response = _answer(_forecast(seed, uid, question), question, hotkey)
+            forecast = _forecast(question, truth, seed, uid)
+            response = _answer(forecast, question, hotkey)
             if behaviour == "slow":
                 delay = random.uniform(0.15, 0.25)
         case "hanging":
@@ -130,13 +134,15 @@ def react(
     return Reaction(response, delay)
 
 
-def _forecast(seed: int, uid: int, question: Question) -> float:
-    """Persistence, a damped trend, and noise by the miner's skill."""
-    skill = Random(f"skill:{seed}:{uid}").uniform(0.02, 0.3)
-    noise = Random(f"noise:{seed}:{uid}:{question.hour.isoformat()}").gauss(0.0, skill)
-    past = question.history[-1 - _TREND_HOURS :]
-    trend = (past[-1] - past[0]) / (len(past) - 1) if len(past) > 1 else 0.0
-    return question.latest + trend * (_DAMPING + _DAMPING**2) + noise
+def _forecast(question: Question, truth: float | None, seed: int, uid: int) -> float:
+    """Persistence, corrected by as much of the change as the miner foresees.
+
+    Persistence alone is worthless in the main phase of a storm, for all alike.
+    """
+    insight = Random(f"insight:{seed}:{uid}").uniform(0.6, 0.95)
+    noise = Random(f"noise:{seed}:{uid}:{question.hour.isoformat()}").gauss(0.0, 0.02)
+    change = 0.0 if truth is None else truth - question.latest
+    return question.latest + insight * change + noise
 
 
 def _answer(value: float, question: Question, hotkey: str) -> Response:

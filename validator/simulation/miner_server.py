@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TypeAlias
@@ -53,6 +54,7 @@ class MinerServer:
     server: Server
     seed: int
     hour_seconds: float
+    truth: Mapping[str, float] = attrs.field(factory=dict[str, float])
     # The hour whose question cost us a key last; only used by `expired_key`.
     _expired: datetime | None = attrs.field(default=None, init=False)
 
@@ -99,7 +101,7 @@ class MinerServer:
                 await stream.send_all(no_http)
                 return False
             case Response() as response:
-                await _send(connection, stream, response)
+                await _send(connection, stream, request, response)
         if {connection.our_state, connection.their_state} != {h11.DONE}:
             return False
         connection.start_next_cycle()
@@ -120,6 +122,7 @@ class MinerServer:
         return react(
             self.behaviour,
             question,
+            truth=self.truth.get(question.hour.isoformat()),
             seed=self.seed,
             uid=self.uid,
             hotkey=self.hotkey,
@@ -157,7 +160,7 @@ async def _next_request(connection: h11.Connection, stream: _Stream) -> Request 
 
 
 async def _send(
-    connection: h11.Connection, stream: _Stream, response: Response
+    connection: h11.Connection, stream: _Stream, request: Request, response: Response
 ) -> None:
     head = h11.Response(
         status_code=response.status,
@@ -166,10 +169,8 @@ async def _send(
             ("content-length", str(len(response.body))),
         ],
     )
-    parts = [connection.send(head)]
-    if connection.our_state is h11.SEND_BODY:
-        parts.append(connection.send(h11.Data(data=response.body)))
-        parts.append(connection.send(h11.EndOfMessage()))
+    body = h11.Data(data=b"" if request.method == "HEAD" else response.body)
+    parts = [connection.send(event) for event in (head, body, h11.EndOfMessage())]
     await stream.send_all(b"".join(part or b"" for part in parts))
 
 

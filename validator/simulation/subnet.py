@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self, cast
@@ -60,6 +60,8 @@ class SubnetSpec:
     validator: str  # the hotkey that all miners have in their metagraph
     hour_seconds: float = attrs.field(validator=attrs.validators.gt(0))
     miners: tuple[MinerSpec, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    truth: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    """Start of the hour, ISO 8601 -> Dst in nT / 100; honest miners foresee a part."""
 
     def to_json(self) -> str:
         """Write the spec on one line."""

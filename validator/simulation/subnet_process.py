@@ -34,6 +34,7 @@ def simulate(spec: SubnetSpec, rsa: RsaKey) -> list[MinerServer]:
             server=Server(rsa, {spec.validator: _STAKE}, PATHS),
             seed=spec.seed,
             hour_seconds=spec.hour_seconds,
+            truth=spec.truth,
         )
         for miner in spec.miners
     ]

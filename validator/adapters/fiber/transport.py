@@ -115,10 +115,15 @@ async def _read(response: httpx.Response) -> bytes:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise MinerError("malformed", "the answer is compressed, unasked")
     body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise MinerError("malformed", f"an answer of more than {MAX_BODY} bytes")
+    # Leaving the loop would abandon the generators of httpx, one inside the other, to
+    # the garbage collector; a cancellation ends the innermost first, and so all.
+    with trio.CancelScope() as enough:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BODY:
+                enough.cancel()
+    if len(body) > MAX_BODY:
+        raise MinerError("malformed", f"an answer of more than {MAX_BODY} bytes")
     return bytes(body)
 
 

@@ -1,0 +1,302 @@
+"""The validator's side over real sockets, against simulated and hostile servers."""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+
+from validator.adapters.fiber.crypto import Hotkey, RsaKey
+from validator.adapters.fiber.server import Server
+from validator.adapters.fiber.transport import MAX_BODY, connect
+from validator.domain.answers import FailureKind
+from validator.domain.metagraph import Miner
+from validator.domain.tasks.geomagnetic import PATH
+from validator.ports import KeyUnknown, MinerConnection, MinerError
+from validator.simulation.behaviours import Behaviour
+from validator.simulation.miner_server import HOST, MinerServer, self_signed_tls
+
+pytestmark = pytest.mark.real
+
+SEED = b"the seed that nobody must see..."
+HOTKEY = Hotkey.from_seed(SEED)
+MINER = Hotkey.from_seed(b"\x11" * 32).address
+QUESTION = {
+    "data": {
+        "name": "Geomagnetic Data",
+        "timestamp": "2015-03-17T20:00:00+00:00",
+        "value": -1.6,
+        "historical_values": None,
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def rsa() -> RsaKey:
+    return RsaKey.generate()
+
+
+@pytest.fixture(scope="module")
+def tls() -> ssl.SSLContext:
+    return self_signed_tls()
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncGenerator[MinerConnection]:
+    miner = Miner(0, MINER, HOST, port)
+    with trio.fail_after(10):  # nothing here takes long; what does is a hang
+        async with connect(HOTKEY)(miner) as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def simulated(
+    behaviour: Behaviour, rsa: RsaKey, tls: ssl.SSLContext
+) -> AsyncGenerator[MinerConnection]:
+    miner = MinerServer(
+        uid=0,
+        hotkey=MINER,
+        behaviour=behaviour,
+        server=Server(rsa, {HOTKEY.address: 5000.0}, frozenset({PATH})),
+        seed=1,
+        hour_seconds=1.0,
+    )
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(miner.serve, tls)
+        async with connected(port) as connection:
+            yield connection
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[[trio.SSLStream[trio.SocketStream]], Awaitable[None]],
+    tls: ssl.SSLContext,
+) -> AsyncGenerator[MinerConnection]:
+    """A server that does what ``handler`` does, and a connection to it."""
+    async with trio.open_nursery() as nursery:
+        (tcp,) = await trio.open_tcp_listeners(0, host=HOST)
+        listener = trio.SSLListener(tcp, tls, https_compatible=True)
+        await nursery.start(trio.serve_listeners, handler, [listener])
+        async with connected(tcp.socket.getsockname()[1]) as connection:
+            yield connection
+        nursery.cancel_scope.cancel()
+
+
+def saying(
+    response: bytes,
+) -> Callable[[trio.SSLStream[trio.SocketStream]], Awaitable[None]]:
+    """A handler that says ``response`` to whatever it is sent, and hangs up."""
+
+    async def handler(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        await trio.lowlevel.checkpoint()
+        with suppress(trio.BrokenResourceError):  # the client had enough
+            async with stream:
+                await stream.receive_some()
+                await stream.send_all(response)
+
+    return handler
+
+
+async def failure_of_handshake(connection: MinerConnection) -> FailureKind:
+    with pytest.raises(MinerError) as caught:
+        await connection.handshake()
+    assert not connection.has_key
+    return caught.value.kind
+
+
+async def test_a_miner_answers_after_one_handshake_as_often_as_asked(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with simulated("honest", rsa, tls) as connection:
+        await connection.handshake()
+
+        answers = [await connection.ask(PATH, QUESTION) for _ in range(3)]
+
+        assert connection.has_key
+        assert isinstance(answers[0], dict)
+        assert abs(answers[0]["predicted_values"] - -1.6) < 2
+        assert answers[0] == answers[1] == answers[2]
+        assert set(QUESTION) == {"data"}
+
+
+async def test_a_slow_miner_answers_within_a_quarter_of_an_hour(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with simulated("slow", rsa, tls) as connection:
+        await connection.handshake()
+        began = trio.current_time()
+
+        await connection.ask(PATH, QUESTION)
+
+        assert 0.15 <= trio.current_time() - began < 0.5
+
+
+async def test_an_expired_key_costs_one_handshake_and_no_answer(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with simulated("expired_key", rsa, tls) as connection:
+        await connection.handshake()
+
+        with pytest.raises(KeyUnknown):
+            await connection.ask(PATH, QUESTION)
+        assert not connection.has_key
+        await connection.handshake()
+
+        assert isinstance(await connection.ask(PATH, QUESTION), dict)
+
+
+async def test_asking_without_a_handshake_says_that_the_key_is_unknown(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with simulated("honest", rsa, tls) as connection:
+        with pytest.raises(KeyUnknown):
+            await connection.ask(PATH, QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind"), [("refusing", "refused"), ("garbage", "malformed")]
+)
+async def test_a_miner_that_gives_no_answer_fails_by_its_kind(
+    rsa: RsaKey, tls: ssl.SSLContext, behaviour: Behaviour, kind: FailureKind
+) -> None:
+    async with simulated(behaviour, rsa, tls) as connection:
+        await connection.handshake()
+        for hour in range(8):  # garbage comes in two sorts, drawn by the hour
+            timestamp = f"2015-03-17T{hour:02}:00:00+00:00"
+            question = {"data": {"timestamp": timestamp, "value": 0.0}}
+
+            with pytest.raises(MinerError) as caught:
+                await connection.ask(PATH, question)
+
+            assert caught.value.kind == kind
+            assert not isinstance(caught.value, KeyUnknown)
+            assert connection.has_key
+
+
+async def test_nonsense_in_json_is_handed_on_to_the_domain(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with simulated("nan", rsa, tls) as connection:
+        await connection.handshake()
+        answer = await connection.ask(PATH, QUESTION)
+        assert isinstance(answer, dict)
+        assert math.isnan(answer["predicted_values"])
+    async with simulated("wrong_shape", rsa, tls) as connection:
+        await connection.handshake()
+        assert "predicted_values" not in str(await connection.ask(PATH, QUESTION))
+
+
+async def test_after_a_cancelled_question_the_connection_is_usable(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with simulated("hanging", rsa, tls) as connection:
+        await connection.handshake()
+        with trio.move_on_after(0.1) as scope:
+            await connection.ask(PATH, QUESTION)
+
+        await connection.handshake()
+
+        assert scope.cancelled_caught
+        assert connection.has_key
+
+
+async def test_nobody_listening_is_unreachable() -> None:
+    with socket.socket() as unused:
+        unused.bind((HOST, 0))  # bound and not listening: refuses connections
+        async with connected(unused.getsockname()[1]) as connection:
+            assert await failure_of_handshake(connection) == "unreachable"
+
+
+async def test_a_server_without_tls_is_unreachable() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, answer, 0)
+        async with connected(listeners[0].socket.getsockname()[1]) as connection:
+            assert await failure_of_handshake(connection) == "unreachable"
+        nursery.cancel_scope.cancel()
+
+
+def redirect(to: bytes) -> bytes:
+    head = b"HTTP/1.1 307 Look There\r\nContent-Length: 0\r\nLocation: "
+    return head + to + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "kind"),
+    [
+        (b"", "unreachable"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut", "malformed"),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 50_000, "malformed"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "malformed"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
+            "malformed",
+        ),
+        (redirect(b"https://127.0.0.1:1/"), "refused"),
+        (redirect(b"http://["), "refused"),
+    ],
+    ids=[
+        "hangs up",
+        "no HTTP",
+        "cut off",
+        "endless headers",
+        "empty",
+        "compressed",
+        "redirect",
+        "redirect to nowhere",
+    ],
+)
+async def test_what_a_hostile_server_says_becomes_a_failure_of_its_kind(
+    tls: ssl.SSLContext, response: bytes, kind: FailureKind
+) -> None:
+    async with serving(saying(response), tls) as connection:
+        assert await failure_of_handshake(connection) == kind
+
+
+@pytest.mark.parametrize("framing", [b"", b"Content-Length: 500000000\r\n"])
+async def test_an_endless_body_is_cut(tls: ssl.SSLContext, framing: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n"
+
+    async with serving(saying(head + b" " * 3 * MAX_BODY), tls) as connection:
+        with pytest.raises(MinerError, match="more than 2000000 bytes") as caught:
+            await connection.handshake()
+
+        assert caught.value.kind == "malformed"
+
+
+async def test_what_a_miner_wants_remembered_is_not(tls: ssl.SSLContext) -> None:
+    heard: list[bytes] = []
+
+    async def answer(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        while received := await stream.receive_some():
+            heard.append(bytes(received))
+            await stream.send_all(
+                b"HTTP/1.1 503 No\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+            )
+
+    async with serving(answer, tls) as connection:
+        await failure_of_handshake(connection)
+        await failure_of_handshake(connection)
+
+    assert len(heard) == 2
+    assert b"cookie" not in heard[1].lower()
+
+
+async def test_the_secret_does_not_show_in_the_connection(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with simulated("honest", rsa, tls) as connection:
+        await connection.handshake()
+
+        assert "nobody must see" not in repr(connection)
+        assert SEED.hex() not in repr(connection)
+        assert HOTKEY.address in repr(connection)
