@@ -27,6 +27,7 @@ from validator.adapters.fiber.transport import connect
 from validator.adapters.groups import ungrouped
 from validator.adapters.postgres import check_dsn, postgres_opener
 from validator.app import Ports, build
+from validator.domain.dst import scaled
 from validator.domain.metagraph import Miner
 from validator.events import Level
 from validator.logs import LogFormat, event_log, make_logger
@@ -241,6 +242,11 @@ class _Run:
                 MinerSpec(uid=each.uid, hotkey=each.hotkey, behaviour=each.behaviour)
                 for each in self._cast
             ),
+            truth={
+                hour.isoformat(): scaled(value)
+                for hour, value in self.plan.series.items()
+                if hour > self.plan.first
+            },
         )
 
     def _hotkey(self) -> Hotkey:

@@ -18,6 +18,7 @@ from validator.simulation.behaviours import (
     HONEST,
     Behaviour,
     NotAQuestion,
+    Question,
     Reaction,
     assign,
     parse_question,
@@ -40,7 +41,7 @@ def payload(**data: object) -> dict[str, object]:
 
 def reaction(behaviour: Behaviour, *, uid: int = 3, **data: object) -> Reaction:
     question = parse_question(payload(**data))
-    return react(behaviour, question, seed=1, uid=uid, hotkey="5Miner")
+    return react(behaviour, question, truth=None, seed=1, uid=uid, hotkey="5Miner")
 
 
 def answer(behaviour: Behaviour, *, uid: int = 3, **data: object) -> Any:
@@ -82,8 +83,7 @@ def test_the_validators_question_is_one_that_miners_take() -> None:
     taken = parse_question(question.payload)
 
     assert taken.hour == question.hour == HOUR
-    assert taken.latest == taken.history[-1] == -2.0
-    assert taken.history[0] == 0.0
+    assert taken.latest == -2.0
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,12 @@ def test_the_validators_question_is_one_that_miners_take() -> None:
         payload(timestamp="9999-12-31T23:00:00+00:00"),
         payload(value="much"),
         payload(value=10**400),
-        payload(historical_values=[1]),
-        payload(historical_values=7),
     ],
     ids=str,
 )
 def test_another_question_is_not_taken(bad: dict[str, object]) -> None:
     with pytest.raises(NotAQuestion):
         parse_question(bad)
-
-
-def test_the_history_may_be_missing() -> None:
-    assert parse_question(payload(historical_values=None)).history == ()
 
 
 @pytest.mark.parametrize("behaviour", HONEST)
@@ -123,12 +117,19 @@ def test_honest_miners_answer_the_question_each_by_its_skill(
     assert first["predicted_values"] != second["predicted_values"]
 
 
-def test_an_honest_forecast_follows_the_trend() -> None:
-    def forecast(*history: float) -> float:
-        values = [{"timestamp": "", "Dst": value} for value in history]
-        return float(answer("honest", historical_values=values)["predicted_values"])
+@given(uid=st.integers(0, 255), change=st.floats(-4, 4))
+def test_an_honest_forecast_beats_persistence_and_is_not_perfect(
+    uid: int, change: float
+) -> None:
+    question = Question(HOUR, latest=-0.5)
+    reaction = react(
+        "honest", question, truth=-0.5 + change, seed=1, uid=uid, hotkey="5Miner"
+    )
+    assert isinstance(reaction.response, Response)
 
-    assert forecast(-0.4, -0.8, -1.2, -1.6) < forecast(-1.6, -1.6, -1.6, -1.6)
+    forecast = json.loads(reaction.response.body)["predicted_values"]
+
+    assert abs(forecast - (-0.5 + change)) <= 0.4 * abs(change) + 0.1
 
 
 def test_an_answer_depends_on_seed_uid_and_hour_and_on_nothing_else() -> None:
