@@ -21,6 +21,7 @@ import trio
 
 import validator
 from validator.adapters.fiber.crypto import Hotkey
+from validator.adapters.groups import ungrouped
 from validator.domain.metagraph import UIDS
 from validator.simulation.behaviours import BEHAVIOURS, Behaviour
 
@@ -105,11 +106,16 @@ async def open_subnet(spec: SubnetSpec) -> AsyncGenerator[Subnet]:
     killed, it ends by itself. Ctrl-C on the terminal does not reach it.
 
     Raises:
-        SubnetDied: it did not start, or ended in between; in an exception group, as
-            are errors of the body, since a nursery stands behind the context.
-        trio.TooSlowError: it was not ready within ``START_WITHIN`` seconds; in an
-            exception group as well.
+        SubnetDied: it did not start, was not ready within ``START_WITHIN`` seconds,
+            or ended in between: then the block is cancelled.
     """
+    with ungrouped():
+        async with _running(spec) as subnet:
+            yield subnet
+
+
+@asynccontextmanager
+async def _running(spec: SubnetSpec) -> AsyncGenerator[Subnet]:
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
             # -P: take the package we are from, not one that lies in the directory.
@@ -122,8 +128,10 @@ async def open_subnet(spec: SubnetSpec) -> AsyncGenerator[Subnet]:
         )
         try:
             nursery.start_soon(_watch, process)
-            with trio.fail_after(START_WITHIN):
+            with trio.move_on_after(START_WITHIN) as scope:
                 ports = await _start(process, spec)
+            if scope.cancelled_caught:
+                raise SubnetDied(f"no simulated subnet after {START_WITHIN:g} s")
             yield Subnet(
                 tuple(
                     SimulatedMiner(miner.uid, miner.hotkey, miner.behaviour, port)

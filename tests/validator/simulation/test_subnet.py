@@ -154,7 +154,7 @@ async def test_a_subnet_that_ignores_sigterm_is_killed() -> None:
 
 @pytest.mark.real
 async def test_a_subnet_that_dies_in_between_ends_the_body() -> None:
-    with pytest.RaisesGroup(pytest.RaisesExc(SubnetDied, match="ended with -9")):
+    with pytest.raises(SubnetDied, match="ended with -9"):
         async with opened(spec()):
             (process,) = subnet_processes()
             process.kill()
@@ -167,9 +167,7 @@ async def test_a_subnet_that_does_not_start_says_why(
 ) -> None:
     monkeypatch.setattr(subnet_module, "_MODULE", "validator.simulation.nowhere")
 
-    with pytest.RaisesGroup(
-        pytest.RaisesExc(SubnetDied, match="No module named validator.simulation.now")
-    ):
+    with pytest.raises(SubnetDied, match="No module named validator.simulation.now"):
         async with open_subnet(spec()):
             pytest.fail("there is no subnet to be had")
 
