@@ -48,7 +48,7 @@ class Role:
         """Restarts since it was last healthy: the exponent of the backoff."""
         self.restarts = 0
         self.up_since = math.inf
-        """When the latest incarnation came up, in trio time."""
+        """When the latest incarnation came up, in trio time; inf until it has."""
         self._ctx = ctx
         self._exited = exited
         self._life: Incarnation | None = None
@@ -91,6 +91,7 @@ class Role:
 
     async def _start(self) -> None:
         self.state, box, child = "starting", self.ref._mailbox, self.child
+        self.up_since = math.inf  # a start that fails has not been healthy
         box.waits_for.clear()
         box.incarnations += 1
         life = Incarnation(

@@ -95,6 +95,14 @@ class Part(Actor):
         raise Stop
 
 
+class Fragile(Part):
+    """Starts once and never again."""
+
+    async def started(self) -> None:
+        if self.ctx.incarnation > 1:
+            raise OSError("what it needs is away")
+
+
 async def test_children_start_in_order_and_stop_in_reverse() -> None:
     log: list[str] = []
     inner = Child("inner", lambda: Supervisor(*map(part, "xy")))
@@ -236,6 +244,23 @@ async def test_a_slow_start_delays_nobody() -> None:
         await wait_all_tasks_blocked()
         await system.start(Child("quick", Part))
         assert trio.current_time() == 0
+
+
+async def test_delays_keep_growing_however_long_a_child_fails_to_start(
+    events: list[Event],
+) -> None:
+    fragile = Child("part", Fragile)
+    async with System(
+        fragile,
+        intensity=CALM,
+        backoff=Backoff(first=1, factor=2, cap=60, healthy=10),
+        on_event=[events.append],
+    ) as system:
+        await trio.sleep(11)  # healthy for long enough, once
+        system.ref(fragile).tell(Crash())
+        await trio.sleep(500)
+    attempts = [e.attempt for e in events if isinstance(e, BackingOff)]
+    assert attempts == list(range(1, len(attempts) + 1))
 
 
 async def test_a_child_can_be_stopped_while_it_backs_off_or_starts() -> None:
