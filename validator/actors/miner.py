@@ -58,6 +58,8 @@ class MinerClient(Actor):
         self._miner = miner
         self._connect = connect
         self._settings = settings
+        self._phase: Phase = "handshake"
+        """What the question in hand is at; after an error, where it went wrong."""
 
     async def started(self) -> None:
         self._connection = await self.ctx.enter(self._connect(self._miner))
@@ -65,15 +67,18 @@ class MinerClient(Actor):
     @AskMiner.handled
     async def ask_miner(self, m: AskMiner) -> MinerAnswered | MinerFailed:
         begin = trio.current_time()
-        phase: Phase = "handshake"
         try:
             if not self._connection.has_key:
                 await self._shake_hands()
-            phase = "query"
             answer = await self._query(m)
         except MinerError as error:
-            seconds = trio.current_time() - begin
-            return MinerFailed(self._miner, error.kind, phase, error.detail, seconds)
+            return MinerFailed(
+                self._miner,
+                error.kind,
+                self._phase,
+                error.detail,
+                trio.current_time() - begin,
+            )
         return MinerAnswered(self._miner, answer, trio.current_time() - begin)
 
     async def _query(self, m: AskMiner) -> object:
@@ -93,9 +98,11 @@ class MinerClient(Actor):
     @asynccontextmanager
     async def _limit(self, phase: Phase, seconds: float) -> AsyncGenerator[None, None]:
         """Bound a whole exchange, so that one byte a second is cut off too."""
+        outer, self._phase = self._phase, phase
         with trio.move_on_after(seconds) as scope:  # noqa: ASYNC100 - the body waits
             yield
         if scope.cancelled_caught:
             path, hotkey = self.ctx.me.path, self._miner.hotkey
             self.ctx.emit(MinerTimedOut(path, hotkey, phase, seconds))
             raise MinerError("timeout", f"{phase} exceeded {seconds:g} s")
+        self._phase = outer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 import pytest
@@ -102,7 +103,8 @@ async def test_an_operation_that_exceeds_its_limit_is_rejected_and_reported(
         assert await database.ask(KnownMiners(), timeout=100) == ()
 
     (event,) = [event for event in events if isinstance(event, DatabaseTimedOut)]
-    assert (event.operation, event.seconds) == ("known_miners", pytest.approx(30))
+    assert event.operation == "known_miners"
+    assert event.seconds == pytest.approx(30)
     assert restarts(events) == 0, "the connection is good: nobody had to die"
 
 
@@ -143,13 +145,14 @@ async def test_a_slow_operation_succeeds_and_is_reported(events: list[Event]) ->
     store = TroubledStore()
 
     async with serving(store, events) as database:
-        store.trouble = lambda: trio.sleep(4.9)
+        store.trouble = partial(trio.sleep, 4.9)
         await database.ask(KnownMiners(), timeout=100)
-        store.trouble = lambda: trio.sleep(5.1)
+        store.trouble = partial(trio.sleep, 5.1)
         await database.ask(RegisterMiner(MINER), timeout=100)
 
     (event,) = [event for event in events if isinstance(event, SlowDatabase)]
-    assert (event.operation, event.seconds) == ("register_miner", pytest.approx(5.1))
+    assert event.operation == "register_miner"
+    assert event.seconds == pytest.approx(5.1)
 
 
 async def test_a_read_nobody_waits_for_is_cancelled_and_a_write_is_not(
@@ -158,7 +161,7 @@ async def test_a_read_nobody_waits_for_is_cancelled_and_a_write_is_not(
     store = TroubledStore()
 
     async with serving(store, events) as database:
-        store.trouble = lambda: trio.sleep(50)
+        store.trouble = partial(trio.sleep, 50)
         with trio.move_on_after(1):
             await database.ask(KnownMiners(), timeout=100)
         with trio.move_on_after(1):

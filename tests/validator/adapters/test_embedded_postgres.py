@@ -66,7 +66,7 @@ def start_owner(
 ) -> tuple[subprocess.Popen[str], Path, int]:
     """Run a server in a process of its own: the process, run folder, server's pid."""
     path = [Path(validator.__file__).parent.parent, Path(trio.__file__).parent.parent]
-    owner = subprocess.Popen(  # noqa: S603
+    owner = subprocess.Popen(
         [python, "-c", OWNER, *arguments],
         stdout=subprocess.PIPE,
         text=True,
