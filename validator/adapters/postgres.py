@@ -134,9 +134,7 @@ async def check_dsn(dsn: str, *, schema: str) -> None:
     try:
         async with _connected(dsn, schema, Limits(query=10)) as session:
             await session.run(
-                "check schema",
-                lambda connection: _examine(connection, schema),
-                writes=False,
+                "check schema", lambda connection: _examine(connection, schema)
             )
     except TimeoutError as error:
         raise StoreUnavailable(
@@ -359,6 +357,7 @@ async def _lock(connection: Connection, schema: str) -> None:
 
 
 async def _examine(connection: Connection, schema: str) -> None:
+    await _lock(connection, schema)  # for as long as this connection lives
     recorded = await _recorded(connection, schema)
     may_create = await connection.fetchval(
         "SELECT has_database_privilege(current_database(), 'CREATE')"

@@ -317,6 +317,14 @@ async def test_a_schema_of_a_newer_program_is_refused(dsn: str) -> None:
 
 
 @pytest.mark.real
+async def test_a_schema_in_use_is_noticed_before_anything_is_started(dsn: str) -> None:
+    async with fresh_store(dsn):
+        with pytest.raises(StoreInUse, match="in use by another validator"):
+            await check_dsn(dsn, schema=SCHEMA)
+    await check_dsn(dsn, schema=SCHEMA)
+
+
+@pytest.mark.real
 async def test_a_good_dsn_passes_and_nothing_is_created(dsn: str) -> None:
     await check_dsn(dsn, schema="never_made")
 
