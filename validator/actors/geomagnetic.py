@@ -39,7 +39,7 @@ from validator.settings import Settings
 
 
 class Geomagnetic(Actor):
-    """At every full hour: score what can be scored, then ask about the next hour.
+    """At every full hour: ask about the next hour, then score what can be scored.
 
     What it works on is in the database, so that a restart loses no question that was
     answered: hours asked and not yet scored are found there, whoever asked.
@@ -77,9 +77,11 @@ class Geomagnetic(Actor):
             limit = self._settings.source_timeout
             async with self.ctx.operation("data_fetch", hard=limit):
                 known = await self._source.published(hour)
+            # Asking comes first: the hour waits for nobody, while what a failure
+            # keeps from being scored now is scored an hour later.
+            await self._ask_all(known, hour)
             async with self.ctx.operation("scoring"):
                 await self._score_all(known, hour)
-            await self._ask_all(known, hour)
 
     # -- asking -----------------------------------------------------------------------
 
