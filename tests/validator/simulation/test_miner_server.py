@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa as rsa_keys
 
 from validator.adapters.fiber.crypto import RsaKey
 from validator.adapters.fiber.server import Server
+from validator.simulation.behaviours import Behaviour
 from validator.simulation.miner_server import (
     HOST,
     PATHS,
@@ -34,11 +35,11 @@ VALIDATOR = "5Fpfx4iDtrrY99VGkQnLXASytC2y9Z3o8KUyTtD4w7o5SZcA"  # seed 0x22 * 32
 
 
 @asynccontextmanager
-async def serving() -> AsyncGenerator[int]:
+async def serving(behaviour: Behaviour = "honest") -> AsyncGenerator[int]:
     miner = MinerServer(
         uid=0,
         hotkey=MINER,
-        behaviour="honest",
+        behaviour=behaviour,
         server=Server(RsaKey.generate(), {VALIDATOR: 5000.0}, PATHS),
         seed=1,
         hour_seconds=1.0,
@@ -133,6 +134,24 @@ async def test_a_client_written_from_the_protocol_gets_its_answer() -> None:
     assert set(answer) == {"predicted_values", "timestamp", "miner_hotkey"}
     assert answer["timestamp"] == "2015-03-17T22:00:00+00:00"
     assert answer["miner_hotkey"] == MINER
+
+
+async def test_an_expired_key_is_gone_for_good_and_once_per_hour() -> None:
+    async with serving("expired_key") as port:
+        client = IndependentClient(port)
+        statuses: list[int] = []
+        for hour in ("20", "21"):
+            data: dict[str, object] = {
+                "timestamp": f"2015-03-17T{hour}:00:00+00:00",
+                "value": -1.5,
+            }
+            await client.handshake()
+            statuses.append((await client.ask(data))[0])
+            statuses.append((await client.ask(data))[0])
+            await client.handshake()
+            statuses.append((await client.ask(data))[0])
+
+    assert statuses == [400, 400, 200] * 2
 
 
 @pytest.mark.parametrize(
