@@ -128,10 +128,12 @@ async def _running(spec: SubnetSpec) -> AsyncGenerator[Subnet]:
         )
         try:
             nursery.start_soon(_watch, process)
-            with trio.move_on_after(START_WITHIN) as scope:
-                ports = await _start(process, spec)
-            if scope.cancelled_caught:
-                raise SubnetDied(f"no simulated subnet after {START_WITHIN:g} s")
+            try:
+                with trio.fail_after(START_WITHIN):
+                    ports = await _start(process, spec)
+            except trio.TooSlowError:
+                text = f"no simulated subnet after {START_WITHIN:g} s"
+                raise SubnetDied(text) from None
             yield Subnet(
                 tuple(
                     SimulatedMiner(miner.uid, miner.hotkey, miner.behaviour, port)
