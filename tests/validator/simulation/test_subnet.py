@@ -173,6 +173,18 @@ async def test_a_subnet_that_does_not_start_says_why(
 
 
 @pytest.mark.real
+async def test_a_subnet_that_is_not_ready_in_time_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subnet_module, "START_WITHIN", 0.0)
+
+    with pytest.raises(SubnetDied, match="no simulated subnet after 0 s"):
+        async with opened(spec()):
+            pytest.fail("it cannot have been as fast as that")
+    assert subnet_processes() == []
+
+
+@pytest.mark.real
 async def test_ctrl_c_on_the_terminal_does_not_reach_the_subnet() -> None:
     async with opened(spec()):
         (process,) = subnet_processes()
