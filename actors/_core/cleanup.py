@@ -27,13 +27,14 @@ async def run_steps(steps: Iterable[Step], budget: float) -> Report:
     for name, step in steps:
         # Shielded, because the usual reason to clean up is that somebody cancelled
         # us; bounded, because nobody could interrupt such a shield.
-        with trio.CancelScope(shield=True, deadline=deadline) as scope:
-            try:
+        scope = trio.CancelScope(shield=True, deadline=deadline)
+        try:
+            with scope:
                 await step()
-            except Exception as error:
-                failed.append((name, collapse(error)))
-            else:
-                done.append(name)
-        if scope.cancelled_caught:
-            abandoned.append(name)
+        except Exception as error:
+            # Outside the scope: what fails while it is cut off comes in one group
+            # with the cancellation, and is an Exception only once that is taken out.
+            failed.append((name, collapse(error)))
+        else:
+            (abandoned if scope.cancelled_caught else done).append(name)
     return done, failed, abandoned

@@ -50,6 +50,7 @@ class Incarnation:
         "_factory",
         "_handler_abandoned",
         "_handler_scope",
+        "_limited",
         "_operations",
         "actor",
         "cleanup",
@@ -93,6 +94,8 @@ class Incarnation:
         # A CancelScope is single-use: replaced whenever it was cancelled.
         self._handler_scope = trio.CancelScope()
         self._handler_abandoned = False
+        self._limited = False
+        """Whether the handler's scope has a deadline to be taken back."""
         self._operations = 0
         """How many operations the handler in hand has open: they limit it instead."""
 
@@ -250,15 +253,21 @@ class Incarnation:
         is run by hand, and only if that yields is the deadline set.
         """
         try:
-            trap = coroutine.send(None)
-        except StopIteration as stop:
-            return stop.value
-        if not self._operations:
-            scope.deadline = trio.current_time() + self.handler_timeout
-        try:
+            try:
+                trap = coroutine.send(None)
+            except StopIteration as stop:
+                return stop.value
+            if not self._operations:
+                self._limit(trio.current_time() + self.handler_timeout)
             return await resume(coroutine, trap)
         finally:
-            scope.deadline = math.inf
+            if self._limited:
+                scope.deadline = math.inf
+                self._limited = False
+
+    def _limit(self, deadline: float) -> None:
+        self._handler_scope.deadline = deadline
+        self._limited = True
 
     def _inherited(
         self, table: dict[type, Callable[[Any], Any]], kind: type
@@ -302,8 +311,7 @@ class Incarnation:
         finally:
             self._operations -= 1
             if not self._operations:
-                now = trio.current_time()
-                self._handler_scope.deadline = now + self.handler_timeout
+                self._limit(trio.current_time() + self.handler_timeout)
 
     def defer(self, work: Callable[[], Awaitable[R]]) -> Deferred[R]:
         """See `Context.defer`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -168,6 +169,8 @@ def _call(call: Call, timeout: float | None) -> Awaitable[Any]:
 
 
 def _arm(call: Call, timeout: float) -> None:
+    if math.isnan(timeout):
+        raise ValueError("timeout must be a number of seconds, got nan")
     deadlines = call.mailbox.runtime.deadlines
     if not deadlines.running:
         raise RuntimeError(
