@@ -4,16 +4,32 @@ The layers, each importing only from those below it::
 
     system             `async with System(...)`: the root, beside a block of code
     tree               the supervisor actor
+    guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles              its children: starting, stopping and looking at each
     events, snapshot   what is reported, and what can be seen
-    decisions          what is decided: pure
+    decisions, breaker what is decided: pure
     specs              children and policies: frozen values
 """
 
 from supervision import events
+from supervision.breakers import (
+    Breakers,
+    BreakerStatus,
+    ForceOpen,
+    GetBreakers,
+    ResetBreaker,
+)
+from supervision.guarded import BreakerOpen, guard
 from supervision.roles import StartFailed
 from supervision.snapshot import Snapshot
-from supervision.specs import Backoff, Child, Intensity, Restart
+from supervision.specs import (
+    Backoff,
+    BreakerPolicy,
+    Child,
+    FailureRate,
+    Intensity,
+    Restart,
+)
 from supervision.system import System, SystemFailed
 from supervision.tree import (
     GetChildren,
@@ -25,10 +41,18 @@ from supervision.tree import (
 
 __all__ = [
     "Backoff",
+    "BreakerOpen",
+    "BreakerPolicy",
+    "BreakerStatus",
+    "Breakers",
     "Child",
+    "FailureRate",
+    "ForceOpen",
+    "GetBreakers",
     "GetChildren",
     "Intensity",
     "MaxRestarts",
+    "ResetBreaker",
     "Restart",
     "Snapshot",
     "StartChild",
@@ -38,4 +62,5 @@ __all__ = [
     "System",
     "SystemFailed",
     "events",
+    "guard",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import attrs
 
 from actors import Exit
 from actors.events import Event
+from supervision.breaker import Change
 
 
 @attrs.frozen
@@ -55,3 +56,43 @@ class Stuck(Event):
     incarnation: int
     stack: Sequence[str]
     """Where it hangs: one ``file:line function`` per frame, outermost first."""
+
+
+@attrs.frozen
+class BreakerOpened(Event):
+    """Circuit breaker triggered: calls of this key are refused for a while.
+
+    ``path`` is that of the breaker actor, as with all events of breakers.
+    """
+
+    key: Hashable
+    change: Change
+    """Why, by which figures, and for how long."""
+    last_failure: str
+
+
+@attrs.frozen
+class BreakerHalfOpen(Event):
+    """The wait is over: some calls are let through to see how they fare."""
+
+    key: Hashable
+
+
+@attrs.frozen
+class BreakerClosed(Event):
+    """Recovered, or reset by hand: calls go through again."""
+
+    key: Hashable
+    change: Change
+
+
+@attrs.frozen
+class BreakerRefused(Event):
+    """Calls were refused.
+
+    Told at the first, then at most once a minute, and before the breaker changes.
+    """
+
+    key: Hashable
+    count: int
+    """How many since the last time this was told."""

@@ -115,3 +115,65 @@ class Intensity:
                 f"which is more than within={self.within:g}; use within={slowest:g} "
                 "or more, or a smaller cap"
             )
+
+
+def _count(name: str, value: int) -> None:
+    if value < 1 or value != int(value):
+        raise ValueError(f"{name} must be a whole number from 1 up, got {value!r}")
+
+
+def check_seconds(name: str, value: float) -> None:
+    """Refuse what is no positive, finite number of seconds.
+
+    Raises:
+        ValueError: naming ``name``.
+    """
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be positive and finite seconds, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class FailureRate:
+    """Too many: a ``share`` of the calls settled in the last ``within`` seconds."""
+
+    share: float = 0.5
+    within: float = 60.0
+    minimum: int = 20
+    """Fewer calls than this prove nothing."""
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be within (0, 1], got {self.share!r}")
+        check_seconds("within", self.within)
+        _count("minimum", self.minimum)
+
+
+@attrs.frozen(kw_only=True)
+class BreakerPolicy:
+    """When a circuit breaker opens, for how long, and what closes it again."""
+
+    failures: int | None = 5
+    """Open after so many consecutive failures; None: only by `rate`."""
+    rate: FailureRate | None = None
+    wait: Backoff = Backoff(first=30.0, factor=2.0, cap=600.0, healthy=60.0)
+    """How long it stays open: full jitter, growing with every opening until it has
+    been closed for ``wait.healthy`` seconds."""
+    probes: int = 1
+    """While half-open, so many calls at once are admitted, and so many successes
+    close it; one failure opens it again."""
+    lease: float = 120.0
+    """Seconds after which a permit that was not settled is lost: its call has no vote
+    any more. A call with a timeout has at least twice that."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.failures is not None:
+            _count("failures", self.failures)
+        elif self.rate is None:
+            raise ValueError(
+                "failures=None without a rate never opens; give a rate, or do without "
+                "a breaker"
+            )
+        check_seconds("wait.first", self.wait.first)
+        check_seconds("wait.cap", self.wait.cap)
+        _count("probes", self.probes)
+        check_seconds("lease", self.lease)
