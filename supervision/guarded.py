@@ -157,8 +157,8 @@ class _Guarded(Ref[P_co]):
             BreakerOpen: no call now.
         """
         # Twice, so that a call that times out has its vote before the lease ends.
-        limited = timeout is not None and 0 < timeout < math.inf
-        admit = Admit(self._key, 2 * timeout if timeout and limited else None)
+        lease = 2 * timeout if timeout is not None else 0.0
+        admit = Admit(self._key, lease if 0 < lease < math.inf else None)
         patience = self._patience if timeout is None else min(self._patience, timeout)
         try:
             answer = await self._breakers.ask(admit, timeout=patience)
