@@ -7,7 +7,7 @@ from typing import assert_type
 import attrs
 
 from actors import Actor, Ask, Deferred, Ref, Tell, open_actor
-from supervision import Child, StartChild, Supervisor, System
+from supervision import Breakers, Child, StartChild, Supervisor, System, guard
 
 
 @attrs.frozen
@@ -92,6 +92,10 @@ async def in_a_system() -> None:
         assert_type(await scores.ask(Scorer.Forget(7)), bool)
         interface: Ref[Scores] = scores
         assert_type(await interface.ask(GetScore(7)), "float | None")
+        breakers = await system.start(Child("breakers", Breakers))
+        guarded = guard(scores, breakers, "scorer", lambda reply: reply is not None)
+        assert_type(guarded, Ref[Scorer])
+        assert_type(await guarded.ask(GetScore(7), timeout=5), "float | None")
         assert_type(system.ref(store).tell(Reset()), bool)
         await system.ref(store).send(Reset())
         assert_type(await system.ref(store).ask(Ping()), str)
