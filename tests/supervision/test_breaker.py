@@ -256,6 +256,9 @@ LEGAL: set[tuple[State, State]] = {
     ("half_open", "closed"),
     ("forced_open", "half_open"),
 }
+OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(
+    ["ok", "failed", "failed", "no verdict"]
+)
 
 
 @attrs.frozen(eq=False)
@@ -329,6 +332,18 @@ class Breaking(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
+    @precondition(lambda self: self.state in ("open", "half_open"))
+    @rule()
+    def the_wait_ends(self) -> None:
+        self.now += self.breaker.retry_after(self.now)
+
+    @rule(outcome=OUTCOMES, jitter=st.sampled_from([0.5, 1.0]))
+    def a_short_call(self, outcome: Outcome, jitter: float) -> None:
+        out = len(self.out)
+        self.a_call_begins(0.0)
+        if len(self.out) > out:
+            self.settle(self.out.pop(), outcome, jitter)
+
     @rule(lease=st.sampled_from([0.0, 4.0, 100.0]))
     def a_call_begins(self, lease: float) -> None:
         after = self.breaker.retry_after(self.now)
@@ -372,7 +387,7 @@ class Breaking(RuleBasedStateMachine):
     @precondition(lambda self: self.out)
     @rule(
         data=st.data(),
-        outcome=st.sampled_from(["ok", "failed", "failed", "no verdict"]),
+        outcome=OUTCOMES,
         jitter=st.sampled_from([0.0, 0.5, 1.0]),
     )
     def a_call_ends(self, data: st.DataObject, outcome: Outcome, jitter: float) -> None:
@@ -389,19 +404,15 @@ class Breaking(RuleBasedStateMachine):
     def a_caller_vanishes(self) -> None:
         self.out.pop()
 
-    @rule(seconds=st.sampled_from([3.0, 3.0, math.inf]))
-    def an_operator_forces_it_open(self, seconds: float) -> None:
-        self.breaker.force_open(self.now, seconds)
-        if self.state == "forced_open":
+    @rule(seconds=st.sampled_from([None, 3.0, math.inf]))
+    def an_operator_acts(self, seconds: float | None) -> None:
+        if seconds is None:
+            self.breaker.reset(self.now)
+        else:
+            self.breaker.force_open(self.now, seconds)
+        if self.breaker.state == self.state:
             self.begin_era()
-        self.look((self.state, "forced_open"))
-
-    @rule()
-    def an_operator_resets_it(self) -> None:
-        self.breaker.reset(self.now)
-        if self.state == "closed":
-            self.begin_era()
-        self.look((self.state, "closed"))
+        self.look((self.state, self.breaker.state))
 
     @invariant()
     def probes_are_bounded(self) -> None:

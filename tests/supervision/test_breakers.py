@@ -412,7 +412,8 @@ async def test_restarted_it_has_forgotten_and_old_permits_have_no_vote() -> None
         permits = [await on.breakers.ask(Admit("peer")) for _ in range(3)]
         on.breakers.tell(Break())
         await trio.sleep(1)
-        await on.fails()
+        for _ in permits:
+            assert isinstance(await on.breakers.ask(Admit("peer")), Permit)
         for permit in permits:
             assert isinstance(permit, Permit)
             on.breakers.tell(Settle("peer", permit, "failed"))
@@ -550,19 +551,45 @@ async def test_its_own_probe_closes_it_without_any_caller() -> None:
     assert len(at) == 4
 
 
+async def test_while_its_own_probe_is_at_work_no_caller_is_let_through() -> None:
+    policy = attrs.evolve(POLICY, probes=2)
+    async with stage(trio.sleep_forever, policy) as on:
+        await on.fails(2)
+        await trio.sleep(10.5)
+        assert await on.state() == "half_open"
+        await on.refused()
+
+
 async def test_a_probe_that_hangs_has_failed() -> None:
     async with stage(trio.sleep_forever) as on:
         await on.fails(2)
         await trio.sleep(10 + 15.5)
         assert "took longer than 15 s" in (await on.refused()).last_failure
+
+
+async def test_set_by_hand_it_ends_the_probe_at_work() -> None:
+    spans: list[tuple[float, float]] = []
+
+    async def probe() -> bool:
+        begin = trio.current_time()
+        try:
+            await trio.sleep_forever()
+        finally:
+            spans.append((begin, trio.current_time()))
+
+    async with stage(probe) as on:
+        start = trio.current_time()
+        await on.fails(2)
+        await trio.sleep(12)
         await on.breakers.ask(ForceOpen("peer", seconds=5))
-        await trio.sleep(5.5)
-        assert on.told()[-1] == "BreakerHalfOpen"
+        await trio.sleep(7)
+        assert await on.state() == "half_open"
         await on.breakers.ask(ResetBreaker("peer"))
         on.plain.tell(Answer("fine"))
-        await trio.sleep(100)
         assert await on.peer.ask(Query()) == "fine"
+        await trio.sleep(100)
         assert on.told()[-1] == "BreakerClosed"
+        assert [(a - start, b - start) for a, b in spans] == [(10, 12), (17, 19)]
 
 
 @pytest.mark.real
