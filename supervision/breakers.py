@@ -305,12 +305,21 @@ class Breakers(Actor):
         path = self.ctx.me.path
         match change.state:
             case "open" | "forced_open":
-                failure = entry.breaker.last_failure
-                self.ctx.emit(BreakerOpened(path, key, change, failure))
+                opened = BreakerOpened(
+                    path,
+                    key,
+                    change.reason,
+                    change.failures,
+                    change.calls,
+                    change.failed,
+                    change.wait if math.isfinite(change.wait) else None,
+                    entry.breaker.last_failure,
+                )
+                self.ctx.emit(opened)
             case "half_open":
                 self.ctx.emit(BreakerHalfOpen(path, key))
             case "closed":
-                self.ctx.emit(BreakerClosed(path, key, change))
+                self.ctx.emit(BreakerClosed(path, key, change.reason))
             case _:
                 assert_never(change.state)
 

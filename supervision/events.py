@@ -8,7 +8,7 @@ import attrs
 
 from actors import Exit
 from actors.events import Event
-from supervision.breaker import Change
+from supervision.breaker import Reason
 
 
 @attrs.frozen
@@ -66,8 +66,15 @@ class BreakerOpened(Event):
     """
 
     key: Hashable
-    change: Change
-    """Why, by which figures, and for how long."""
+    reason: Reason
+    failures: int
+    """Consecutive failures."""
+    calls: int
+    """Calls within the window of the failure rate; 0 without one."""
+    failed: int
+    """How many of those failed."""
+    wait: float | None
+    """Seconds until it is half-open; None: until somebody resets it."""
     last_failure: str
 
 
@@ -83,7 +90,7 @@ class BreakerClosed(Event):
     """Recovered, or reset by hand: calls go through again."""
 
     key: Hashable
-    change: Change
+    reason: Reason
 
 
 @attrs.frozen

@@ -31,6 +31,10 @@ _WORDS: dict[type[Event], tuple[Level, str]] = {
     tree_events.StartTimedOut: ("error", "actor.start_timed_out"),
     tree_events.Escalated: ("error", "supervisor.gave_up"),
     tree_events.Stuck: ("error", "actor.stuck"),
+    tree_events.BreakerOpened: ("error", "Circuit breaker triggered"),
+    tree_events.BreakerHalfOpen: ("info", "breaker.half_open"),
+    tree_events.BreakerClosed: ("info", "breaker.closed"),
+    tree_events.BreakerRefused: ("info", "breaker.refused"),
 }
 
 

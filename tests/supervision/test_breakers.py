@@ -188,8 +188,8 @@ async def test_a_peer_that_fails_is_left_alone_and_probed_until_it_is_well() -> 
     ]
     first, *_, last = (e for e in on.events if isinstance(e, BreakerOpened))
     assert (first.path, first.key) == ("app/breakers", "peer")
-    assert (first.change.reason, first.change.failures) == ("consecutive failures", 2)
-    assert (last.change.reason, last.change.wait) == ("probe failed", 20)
+    assert (first.reason, first.failures) == ("consecutive failures", 2)
+    assert (last.reason, last.wait) == ("probe failed", 20)
     assert last.last_failure == "reply: 'bad'"
 
 
@@ -490,6 +490,8 @@ async def test_forced_open_it_refuses_until_reset() -> None:
         await on.breakers.ask(ResetBreaker("unknown"))
         assert await on.peer.ask(Query()) == "fine"
         assert on.told() == ["BreakerOpened", "BreakerClosed"]
+        (opened,) = (e for e in on.events if isinstance(e, BreakerOpened))
+        assert (opened.reason, opened.wait) == ("forced", None)
 
 
 @pytest.mark.parametrize(

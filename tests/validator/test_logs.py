@@ -17,7 +17,7 @@ from actors.events import (
     OperationEnded,
     OperationStarted,
 )
-from supervision.events import BackingOff
+from supervision.events import BackingOff, BreakerOpened
 from validator.domain.dst import Nanotesla
 from validator.domain.scoring import ScoredHour
 from validator.events import (
@@ -89,6 +89,13 @@ def written(*events: Event, style: LogFormat = "json") -> list[str]:
             BackingOff(PATH, Exit("failed", ValueError("two\nlines")), 1, 0.5),
             "actor.restarting",
             {"exit": "failed: ValueError: two", "delay": 0.5},
+        ),
+        (
+            BreakerOpened(
+                PATH, ("miner", 7), "consecutive failures", 5, 0, 0, 12.5, "timeout"
+            ),
+            "Circuit breaker triggered",
+            {"key": ["miner", 7], "reason": "consecutive failures", "failures": 5},
         ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Event) else "",
