@@ -7,7 +7,9 @@ The layers, each importing only from those below it::
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles              its children: starting, stopping and looking at each
     events, snapshot   what is reported, and what can be seen
-    decisions, breaker what is decided: pure
+    planner            what a supervisor does about its children: pure
+    plan, decisions    what it is told and answers; restart windows: pure
+    breaker            when a circuit opens and closes: pure
     specs              children and policies: frozen values
 """
 
@@ -23,12 +25,14 @@ from supervision.guarded import BreakerOpen, guard
 from supervision.roles import StartFailed
 from supervision.snapshot import Snapshot
 from supervision.specs import (
+    AutoShutdown,
     Backoff,
     BreakerPolicy,
     Child,
     FailureRate,
     Intensity,
     Restart,
+    Strategy,
 )
 from supervision.system import System, SystemFailed
 from supervision.tree import (
@@ -40,6 +44,7 @@ from supervision.tree import (
 )
 
 __all__ = [
+    "AutoShutdown",
     "Backoff",
     "BreakerOpen",
     "BreakerPolicy",
@@ -58,6 +63,7 @@ __all__ = [
     "StartChild",
     "StartFailed",
     "StopChild",
+    "Strategy",
     "Supervisor",
     "System",
     "SystemFailed",

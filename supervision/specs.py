@@ -13,6 +13,14 @@ P_co = TypeVar("P_co", covariant=True)
 Restart = Literal["permanent", "transient", "temporary"]
 """permanent: always; transient: unless it ended by itself; temporary: never."""
 
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+"""Who is stopped and started again when a child fails: it alone; all children; it and
+those that were started after it."""
+
+AutoShutdown = Literal["never", "any_significant", "all_significant"]
+"""Whether a supervisor stops once one, or the last, of its significant children has
+ended for good by itself."""
+
 
 def _positive(
     _instance: object, attribute: attrs.Attribute[Any], value: float | None
@@ -39,6 +47,14 @@ def _restart_type(_instance: object, _attribute: object, value: str) -> None:
     if value not in ("permanent", "transient", "temporary"):
         raise ValueError(
             f"restart must be permanent, transient or temporary, got {value!r}"
+        )
+
+
+def _can_end_for_good(child: Child[Any], _attribute: object, value: object) -> None:
+    if value and child.restart == "permanent":
+        raise ValueError(
+            f"{child.name!r} is significant and permanent: a child that is always "
+            "restarted never ends for good; make it transient or temporary"
         )
 
 
@@ -71,6 +87,22 @@ class Child(Generic[P_co]):
         default=30.0, validator=_positive, kw_only=True
     )
     """Seconds one message may take once its handler waits; None: no limit."""
+    significant: bool = attrs.field(
+        default=False, validator=_can_end_for_good, kw_only=True
+    )
+    """Whether its end counts for the supervisor's `AutoShutdown`."""
+
+    def check_significance(self, auto_shutdown: AutoShutdown) -> None:
+        """Refuse a significant child whose supervisor would take no notice.
+
+        Raises:
+            ValueError: naming the child.
+        """
+        if self.significant and auto_shutdown == "never":
+            raise ValueError(
+                f"{self.name!r} is significant, but its supervisor has "
+                "auto_shutdown='never'; use 'any_significant' or 'all_significant'"
+            )
 
 
 @attrs.frozen

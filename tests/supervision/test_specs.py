@@ -28,6 +28,13 @@ def test_an_unknown_restart_type_is_refused() -> None:
         Child("x", Actor, restart="sometimes")  # type: ignore[arg-type]
 
 
+def test_a_significant_child_must_be_able_to_end_for_good() -> None:
+    with pytest.raises(ValueError, match="'x' is significant and permanent"):
+        Child("x", Actor, significant=True)
+    Child("x", Actor, restart="transient", significant=True)
+    Child("x", Actor, restart="temporary", significant=True)
+
+
 def test_two_children_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match=r"twice: \['x'\]"):
         Supervisor(Child("x", Actor), Child("x", Actor))

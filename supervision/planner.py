@@ -1,0 +1,303 @@
+"""What a supervisor does about its children, as a state machine.
+
+The supervisor reports what happened to which child; `Planner.handle` answers what to
+do now. Nothing here waits: a stop or a start is an action, and its completion is a
+later event. In between anything may happen, and changes the plan that is under way.
+
+Events of one child must come in the order in which they happened: `ChildStarted`
+before the exit of that incarnation, and `ChildStopped` after all that the stopped
+incarnation had to report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, assert_never
+
+import attrs
+
+from supervision.decisions import RestartWindow
+from supervision.plan import (
+    Action,
+    ChildAdded,
+    ChildExited,
+    ChildStarted,
+    ChildStopped,
+    Dismiss,
+    Event,
+    GiveUp,
+    RestartRequested,
+    Shutdown,
+    Start,
+    StartFailed,
+    Stop,
+    StopRequested,
+)
+from supervision.specs import AutoShutdown, Child, Intensity, Strategy
+
+Phase = Literal["down", "starting", "up", "stopping"]
+
+Goal = Literal["up", "again", "down", "gone"]
+"""up: it is, or is to be started; again: to be stopped, then started; down: to be
+stopped, or it is; gone: to be stopped and forgotten."""
+
+
+@attrs.frozen
+class Member:
+    """One child, as far as the planner is concerned."""
+
+    child: Child[Any]
+    phase: Phase
+    goal: Goal = "up"
+    if_start_fails: Literal["again", "down", "gone"] = "again"
+    """Only a start that nobody asked for is tried again, and costs intensity."""
+    attempt: int = 0
+    """Restarts on its own account since it was last healthy."""
+    up_since: float = math.inf
+
+    @property
+    def doomed(self) -> bool:
+        """Whether it has to be stopped."""
+        return self.phase in ("starting", "up") and self.goal != "up"
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has to be started."""
+        return self.phase == "down" and self.goal == "up"
+
+
+class Planner:
+    """Decides for the children of one incarnation of a supervisor, as OTP does.
+
+    The children given are being started by the supervisor itself, in order; it
+    reports each as `ChildStarted`. After `GiveUp` or `Shutdown` nothing follows.
+
+    Under one_for_one every child is on its own. Under the other strategies one child
+    moves at a time: first those that have to be stopped, in the reverse order of
+    their start, then those that have to be started, in order.
+
+    Raises:
+        ValueError: a child is significant, and ``auto_shutdown`` is never.
+    """
+
+    def __init__(
+        self,
+        children: Iterable[Child[Any]],
+        *,
+        strategy: Strategy = "one_for_one",
+        auto_shutdown: AutoShutdown = "never",
+        intensity: Intensity,
+        healthy: float,
+    ) -> None:
+        self._strategy: Strategy = strategy
+        self._auto_shutdown: AutoShutdown = auto_shutdown
+        self._window = RestartWindow(intensity)
+        self._healthy = healthy
+        self._members = {child.name: Member(child, "starting") for child in children}
+        for member in self._members.values():
+            member.child.check_significance(auto_shutdown)
+        self._over = False
+        # The plan, but for one_for_one: who has to be stopped, from the right, and
+        # then started, from the left. Some may meanwhile not have to any more.
+        self._stops: list[str] = []
+        self._starts: deque[str] = deque()
+        self._stopping = self._starting = ""
+        self._attempt: int | None = None
+        """For the next start: what the failure that led to it has to wait for."""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def phase(self, name: str) -> Phase:
+        """Tell where a child is on its way."""
+        return self._members[name].phase
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take notice of an event, and say what to do now, in this order.
+
+        Raises:
+            KeyError: the event is about no child of this supervisor.
+            ValueError: a child to be added has the name of another, or is significant
+                to no purpose.
+        """
+        if self._over:
+            return []
+        actions = list(self._take(event, now))
+        if actions and isinstance(actions[-1], GiveUp | Shutdown):
+            self._over = True
+            return actions
+        name = event.child.name if isinstance(event, ChildAdded) else event.name
+        return [*actions, *self._next(name)]
+
+    def _take(self, event: Event, now: float) -> Iterator[Action]:
+        match event:
+            case ChildStarted(name):
+                # Not if it is being stopped meanwhile.
+                if self._members[name].phase == "starting":
+                    self._set(name, phase="up", up_since=now)
+            case ChildStopped(name):
+                yield from self._landed(name)
+            case ChildExited(name) | StartFailed(name):
+                yield from self._lost(event, self._members[name], now)
+            case StopRequested(name, forget):
+                yield from self._stop(name, forget=forget)
+            case RestartRequested(name):
+                member = self._members[name]
+                if member.phase == "down" and member.goal == "down":
+                    self._set(name, goal="up", if_start_fails="down")
+                    self._plan()
+            case ChildAdded(child):
+                if child.name in self._members:
+                    raise ValueError(f"there is a child {child.name!r} already")
+                child.check_significance(self._auto_shutdown)
+                self._members[child.name] = Member(child, "down", if_start_fails="gone")
+                self._plan()
+            case _:
+                assert_never(event)
+
+    # -- the end of an incarnation --------------------------------------------------
+
+    def _lost(
+        self, event: ChildExited | StartFailed, member: Member, now: float
+    ) -> Iterator[Action]:
+        """An incarnation is over, and it was not us who ended it."""
+        if member.phase == "stopping":
+            return  # ChildStopped follows
+        if member.doomed:
+            # As it would have been stopped anyway, a group that crashes as one
+            # costs one restart.
+            yield from self._landed(event.name)
+        elif isinstance(event, StartFailed):
+            if member.if_start_fails == "again":
+                yield from self._failed(member, now)
+            else:
+                self._set(event.name, goal=member.if_start_fails)
+                yield from self._landed(event.name)
+        else:
+            match member.child.restart:
+                case "permanent":
+                    yield from self._failed(member, now)
+                case "transient" if event.failed:
+                    yield from self._failed(member, now)
+                case "transient" | "temporary":
+                    yield from self._ended(member)
+                case _:
+                    assert_never(member.child.restart)
+
+    def _landed(self, name: str) -> Iterator[Action]:
+        """Nothing of the child is left; it may be wanted again."""
+        goal = self._members[name].goal
+        if goal == "gone":
+            del self._members[name]
+            yield Dismiss(name)
+        else:
+            self._set(name, phase="down", goal="up" if goal == "again" else goal)
+
+    def _ended(self, member: Member) -> Iterator[Action]:
+        """A child ended by itself, and is not restarted."""
+        name = member.child.name
+        self._set(name, goal="gone" if member.child.restart == "temporary" else "down")
+        yield from self._landed(name)
+        if member.child.significant and self._shuts_down():
+            yield Shutdown(name)
+
+    def _shuts_down(self) -> bool:
+        match self._auto_shutdown:
+            case "never":
+                return False
+            case "any_significant":
+                return True
+            case "all_significant":
+                return not any(
+                    member.child.significant and member.goal in ("up", "again")
+                    for member in self._members.values()
+                )
+            case _:
+                assert_never(self._auto_shutdown)
+
+    def _failed(self, member: Member, now: float) -> Iterator[Action]:
+        """A child is to be restarted, and its group with it."""
+        name, attempt = member.child.name, member.attempt
+        if now - member.up_since >= self._healthy:
+            attempt = 0
+        self._set(
+            name, phase="down", goal="up", attempt=attempt + 1, if_start_fails="again"
+        )
+        if not self._window.charge(now):
+            yield GiveUp(name)
+            return
+        self._attempt = max(attempt, self._attempt or 0)
+        for other in self._group(name):
+            self._involve(self._members[other])
+        self._plan()
+
+    def _group(self, name: str) -> list[str]:
+        match self._strategy:
+            case "one_for_one":
+                return []
+            case "one_for_all":
+                return list(self._members)
+            case "rest_for_one":
+                names = list(self._members)
+                return names[names.index(name) :]
+            case _:
+                assert_never(self._strategy)
+
+    def _involve(self, member: Member) -> None:
+        """Another of its group has failed."""
+        if member.goal == "gone" or member.waits:
+            return
+        if member.child.restart == "temporary":
+            self._set(member.child.name, goal="gone")
+        else:
+            # Also what has ended by itself, or was stopped by a request.
+            goal: Goal = "up" if member.phase == "down" else "again"
+            self._set(member.child.name, goal=goal, if_start_fails="again")
+
+    # -- requests, and the next step ------------------------------------------------
+
+    def _stop(self, name: str, *, forget: bool) -> Iterator[Action]:
+        member = self._members[name]
+        forget = forget or member.goal == "gone" or member.child.restart == "temporary"
+        self._set(name, goal="gone" if forget else "down")
+        if member.phase == "down":
+            yield from self._landed(name)
+        self._plan()
+
+    def _plan(self) -> None:
+        if self._strategy != "one_for_one":
+            members = self._members.items()
+            self._stops = [name for name, m in members if m.doomed]
+            self._starts = deque(name for name, m in members if m.goal != "down")
+
+    def _next(self, name: str) -> Iterator[Action]:
+        if self._strategy == "one_for_one":
+            self._stops, self._starts = [name], deque([name])
+        elif self._is(self._stopping, "stopping"):
+            return
+        while self._stops:
+            name = self._stops.pop()
+            if name in self._members and self._members[name].doomed:
+                self._stopping = name
+                self._set(name, phase="stopping")
+                yield Stop(name)
+                return
+        if self._strategy != "one_for_one" and self._is(self._starting, "starting"):
+            return
+        while self._starts:
+            name = self._starts.popleft()
+            if name in self._members and self._members[name].waits:
+                self._starting = name
+                self._set(name, phase="starting", up_since=math.inf)
+                yield Start(name, self._attempt)
+                self._attempt = None
+                return
+        self._attempt = None  # whoever it was for is not wanted any more
+
+    def _is(self, name: str, phase: Phase) -> bool:
+        return name in self._members and self._members[name].phase == phase
+
+    def _set(self, name: str, **changes: Any) -> None:
+        self._members[name] = attrs.evolve(self._members[name], **changes)

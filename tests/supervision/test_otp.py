@@ -1,0 +1,65 @@
+"""The planner does as Erlang/OTP does, and so does the model of it.
+
+`cases.json` holds what a real OTP did; otp/record.py made it.
+"""
+
+from __future__ import annotations
+
+import json
+from random import Random
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from otp import record
+from otp_model import OtpSupervisor, Scenario, World, from_json
+from planned import PlannedSupervisor
+
+Maker = type[OtpSupervisor] | type[PlannedSupervisor]
+MAKERS: tuple[Maker, ...] = (OtpSupervisor, PlannedSupervisor)
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[tuple[Scenario, list[str]]]:
+    recorded = json.loads(record.CASES.read_text())
+    return [(from_json(scenario), steps) for scenario, steps in recorded]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_every_recorded_case_goes_as_in_otp(
+    make: Maker,
+    cases: list[tuple[Scenario, list[str]]],
+) -> None:
+    for scenario, steps in cases:
+        assert World(scenario, make).play() == steps, scenario
+
+
+def test_the_recorded_cases_show_everything_there_is_to_see(
+    cases: list[tuple[Scenario, list[str]]],
+) -> None:
+    assert len(cases) >= 500
+    assert record.CASES.stat().st_size < 500_000
+    happened = ["\n".join(steps) for _, steps in cases]
+    marks = ("^root", "!", "|running", "|failed", "|not_found", "|down", "|invalid")
+    for mark in marks:
+        assert sum(mark in text for text in happened) >= 5, mark
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=500)
+def test_the_planner_does_what_the_model_does(random: Random) -> None:
+    pausing = random.random() < 0.2
+    scenario = (record.pausing_scenario if pausing else record.scenario)(random)
+    expected = World(scenario, OtpSupervisor).play()
+    assert World(scenario, PlannedSupervisor).play() == expected
+
+
+@pytest.mark.real
+def test_two_thousand_new_cases_go_as_in_otp() -> None:
+    if reason := record.missing():
+        pytest.skip(reason)
+    seed = Random().getrandbits(32)
+    random = Random(seed)
+    scenarios = [record.scenario(random) for _ in range(2000)]
+    for scenario, steps in zip(scenarios, record.ask_otp(scenarios), strict=True):
+        for make in MAKERS:
+            assert World(scenario, make).play() == steps, (seed, scenario)
