@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -592,19 +588,6 @@ async def test_set_by_hand_it_ends_the_probe_at_work() -> None:
         await trio.sleep(100)
         assert on.told()[-1] == "BreakerClosed"
         assert [(a - start, b - start) for a, b in spans] == [(10, 12), (17, 19)]
-
-
-@pytest.mark.real
-def test_the_example_in_the_guide_runs() -> None:
-    root = Path(__file__).resolve().parents[2]
-    guide = (root / "docs" / "guides" / "circuit-breakers.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    lines = done.stdout.splitlines()
-    assert lines[:5] == [f"{n} None" for n in range(5)]
-    assert all("not asked" in line for line in lines[5:])
 
 
 def _raises(_reply: object) -> bool:

@@ -1,0 +1,75 @@
+"""How the documentation is built: ``PYTHONPATH=. sphinx-build -W docs OUTPUT``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sphinx.ext.napoleon import GoogleDocstring
+
+if TYPE_CHECKING:
+    from docutils.nodes import Element, TextElement
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+project = "actor-tree"
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+exclude_patterns = ["examples"]  # shown by literalinclude
+html_theme = "furo"
+html_title = "actor-tree"
+
+# Every name that a page or a docstring mentions must lead somewhere.
+nitpicky = True
+default_role = "any"
+nitpick_ignore_regex = [
+    # Other people's documentation: built without a network, nothing is looked up.
+    ("py:.*|any", r"(trio|collections|contextlib|random|typing|types|attrs)\..*"),
+    ("py:.*", r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random)"),
+    ("py:.*", r"(Any|Literal|Self|Generic|optional|AbstractAsyncContextManager)"),
+    # Fields and classes of the same module that are not documented themselves.
+    ("any", r"(rate|Host)"),
+    # Type variables.
+    ("py:.*", r"(.*\.)?[A-Z](_co|_contra)?"),
+]
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline"]
+python_use_unqualified_type_names = True
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+
+
+def _where_it_is_public(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextElement
+) -> Element | None:
+    """Resolve a name by its last part: ``actors._core.refs.Ref`` is ``actors.Ref``.
+
+    Annotations name the module that defines a class, users the package.
+    """
+    name = node.get("reftarget", "").rpartition(".")[2]
+    domain = env.domains.python_domain
+    for package in ("actors", "actors.events", "supervision", "supervision.events"):
+        if found := domain.objects.get(f"{package}.{name}"):
+            builder, source = app.builder, node["refdoc"]
+            node["reftarget"] = f"{package}.{name}"
+            role = "data" if found.objtype == "data" else "obj"
+            return domain.resolve_xref(
+                env, source, builder, role, node["reftarget"], node, text
+            )
+    return None
+
+
+def _google_style(_app: Sphinx, what: str, *rest: Any) -> None:
+    """Read the sections of a docstring; not of an attribute's, which is a sentence.
+
+    As an extension, napoleon takes what stands before its first colon for a type.
+    """
+    lines: list[str] = rest[-1]
+    if what not in {"attribute", "data", "property"}:
+        lines[:] = GoogleDocstring(lines, what=what).lines()
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _google_style)
+    app.connect("missing-reference", _where_it_is_public)
