@@ -66,7 +66,7 @@ class Host(Generic[P]):
         try:
             await self._ready.wait()
         except BaseException as error:
-            self.life.scope.cancel(reason="cancelled while starting")
+            self.life.interrupt(None, reason="cancelled while starting")
             # Bounded by the shield, whose deadline is what this sets first.
             await self.__aexit__(type(error), error, error.__traceback__)  # noqa: ASYNC102
             raise

@@ -44,6 +44,16 @@ class ChildStopped:
 
 
 @attrs.frozen
+class ChildStuck:
+    """The child cannot be ended: its task neither stops nor lets itself be cancelled.
+
+    Everything else goes on without it. Should it end after all, `ChildStopped` follows.
+    """
+
+    name: str
+
+
+@attrs.frozen
 class ChildAdded:
     """A further child is to be started, after all others; if it fails, forget it."""
 
@@ -52,7 +62,10 @@ class ChildAdded:
 
 @attrs.frozen
 class RestartRequested:
-    """A child that is down is to be started; if it fails, it stays down."""
+    """A child is to be started: at once, and if it is up, stopped before.
+
+    If one that was down does not start, it stays down.
+    """
 
     name: str
 
@@ -73,6 +86,7 @@ Event = (
     | StartFailed
     | ChildExited
     | ChildStopped
+    | ChildStuck
     | ChildAdded
     | RestartRequested
     | StopRequested
@@ -95,6 +109,8 @@ class Stop:
     """Stop the child, its start or the backoff before it; report `ChildStopped`."""
 
     name: str
+    final: bool = False
+    """It will not come back."""
 
 
 @attrs.frozen

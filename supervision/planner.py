@@ -25,6 +25,7 @@ from supervision.plan import (
     ChildExited,
     ChildStarted,
     ChildStopped,
+    ChildStuck,
     Dismiss,
     Event,
     GiveUp,
@@ -37,7 +38,7 @@ from supervision.plan import (
 )
 from supervision.specs import AutoShutdown, Child, Intensity, Strategy
 
-Phase = Literal["down", "starting", "up", "stopping"]
+Phase = Literal["down", "starting", "up", "stopping", "stuck"]
 
 Goal = Literal["up", "again", "down", "gone"]
 """up: it is, or is to be started; again: to be stopped, then started; down: to be
@@ -99,6 +100,8 @@ class Planner:
         for member in self._members.values():
             member.child.check_significance(auto_shutdown)
         self._over = False
+        self.charged = 0
+        """How many failures have cost a restart."""
         # The plan, but for one_for_one: who has to be stopped, from the right, and
         # then started, from the left. Some may meanwhile not have to any more.
         self._stops: list[str] = []
@@ -113,6 +116,10 @@ class Planner:
     def phase(self, name: str) -> Phase:
         """Tell where a child is on its way."""
         return self._members[name].phase
+
+    def wants(self, name: str) -> bool:
+        """Tell whether a child is up, or is to be."""
+        return name in self._members and self._members[name].goal in ("up", "again")
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take notice of an event, and say what to do now, in this order.
@@ -139,15 +146,14 @@ class Planner:
                     self._set(name, phase="up", up_since=now)
             case ChildStopped(name):
                 yield from self._landed(name)
+            case ChildStuck(name):
+                self._stuck(self._members[name])
             case ChildExited(name) | StartFailed(name):
                 yield from self._lost(event, self._members[name], now)
             case StopRequested(name, forget):
                 yield from self._stop(name, forget=forget)
             case RestartRequested(name):
-                member = self._members[name]
-                if member.phase == "down" and member.goal == "down":
-                    self._set(name, goal="up", if_start_fails="down")
-                    self._plan()
+                self._restart(self._members[name])
             case ChildAdded(child):
                 if child.name in self._members:
                     raise ValueError(f"there is a child {child.name!r} already")
@@ -188,12 +194,15 @@ class Planner:
 
     def _landed(self, name: str) -> Iterator[Action]:
         """Nothing of the child is left; it may be wanted again."""
-        goal = self._members[name].goal
-        if goal == "gone":
+        member = self._members[name]
+        if member.goal == "gone":
             del self._members[name]
             yield Dismiss(name)
         else:
-            self._set(name, phase="down", goal="up" if goal == "again" else goal)
+            goal: Goal = "up" if member.goal == "again" else member.goal
+            self._set(name, phase="down", goal=goal)
+        if member.phase == "stuck":
+            self._plan()  # it has gone on without this one
 
     def _ended(self, member: Member) -> Iterator[Action]:
         """A child ended by itself, and is not restarted."""
@@ -225,6 +234,7 @@ class Planner:
         self._set(
             name, phase="down", goal="up", attempt=attempt + 1, if_start_fails="again"
         )
+        self.charged += 1
         if not self._window.charge(now):
             yield GiveUp(name)
             return
@@ -256,6 +266,14 @@ class Planner:
             goal: Goal = "up" if member.phase == "down" else "again"
             self._set(member.child.name, goal=goal, if_start_fails="again")
 
+    def _stuck(self, member: Member) -> None:
+        """It cannot be ended. If it had been up, its end is reported when it comes."""
+        if member.phase == "starting":
+            goal = member.if_start_fails if member.goal == "up" else member.goal
+            self._set(member.child.name, phase="stuck", goal=goal)
+        elif member.phase == "stopping":
+            self._set(member.child.name, phase="stuck")
+
     # -- requests, and the next step ------------------------------------------------
 
     def _stop(self, name: str, *, forget: bool) -> Iterator[Action]:
@@ -264,6 +282,18 @@ class Planner:
         self._set(name, goal="gone" if forget else "down")
         if member.phase == "down":
             yield from self._landed(name)
+        self._plan()
+
+    def _restart(self, member: Member) -> None:
+        name, goal = member.child.name, member.goal
+        if goal == "gone" or member.waits:
+            return
+        if member.phase == "down":
+            self._set(name, goal="up", if_start_fails="down")
+        else:
+            temporary = member.child.restart == "temporary"
+            if_fails: Literal["again", "gone"] = "gone" if temporary else "again"
+            self._set(name, goal="again", if_start_fails=if_fails)
         self._plan()
 
     def _plan(self) -> None:
@@ -282,7 +312,7 @@ class Planner:
             if name in self._members and self._members[name].doomed:
                 self._stopping = name
                 self._set(name, phase="stopping")
-                yield Stop(name)
+                yield Stop(name, final=self._members[name].goal == "gone")
                 return
         if self._strategy != "one_for_one" and self._is(self._starting, "starting"):
             return

@@ -62,7 +62,9 @@ class Incarnation:
         "ref",
         "runtime",
         "scope",
+        "starting",
         "steps",
+        "why_interrupted",
     )
 
     nursery: trio.Nursery
@@ -85,6 +87,9 @@ class Incarnation:
         self.cleanup = cleanup
         self.scope = trio.CancelScope()
         """Cancel it to kill: cleanup still runs, within its budget."""
+        self.starting = trio.CancelScope()
+        """Round ``started()`` alone, so that what it began can be ended in order."""
+        self.why_interrupted: Exception | None = None
         self.current: Any = None
         """The message in hand, or its `Call`."""
         self.steps: list[Step] = []
@@ -98,6 +103,11 @@ class Incarnation:
         """Whether the handler's scope has a deadline to be taken back."""
         self._operations = 0
         """How many operations the handler in hand has open: they limit it instead."""
+
+    def interrupt(self, why: Exception | None, reason: str) -> None:
+        """Cut a start short. The incarnation has then failed with ``why``, if given."""
+        self.why_interrupted = why
+        self.starting.cancel(reason=reason)
 
     async def live(self, started: Callable[[], object]) -> Exit:
         """Live from the factory to the last cleanup step; say how it ended.
@@ -150,7 +160,11 @@ class Incarnation:
         actor.ctx = Context(self.ref, self)
         box.serve(type(actor).__qualname__, actor.handlers)
         serving.set(box)
-        await actor.started()
+        with self.starting:
+            await actor.started()
+        if self.starting.cancelled_caught:
+            why = self.why_interrupted
+            return Exit("shutdown" if why is None else "failed", why)
         self.runtime.emit(Started(box.path, self.number))
         started()
         if type(actor).run is not Actor.run:
@@ -352,10 +366,14 @@ class Incarnation:
 
     def _end(self, exit_: Exit) -> None:
         """Report the decision and settle what was begun; synchronous."""
-        path = self.mailbox.path
         if exit_.failed:
-            self.runtime.emit(Failed(path, self.number, exit_))
-        begun = [*self._deferred]
+            self.runtime.emit(Failed(self.mailbox.path, self.number, exit_))
+        self.settle(exit_)
+        self.current = None
+
+    def settle(self, exit_: Exit) -> None:
+        """Tell all whose questions were begun that there will be no answer."""
+        path, begun = self.mailbox.path, [*self._deferred]
         if type(self.current) is Call:
             begun.append(self.current)
         for call in begun:
@@ -366,7 +384,6 @@ class Incarnation:
             )
             crashed.__cause__ = exit_.failure or StoppedCause(f"{path}: {exit_.kind}")
             call.settle(Error(crashed))
-        self.current = None
 
     async def _clean_up(self, exit_: Exit) -> None:
         if self.actor is None:

@@ -134,7 +134,7 @@ def test_a_group_revives_what_was_stopped_by_a_request_unless_it_is_forgotten() 
     assert after(planner, StopRequested("b")) == [Stop("b")]
     assert after(planner, StopRequested("c", forget=True)) == []  # its turn comes
     assert after(planner, crash("a")) == []
-    assert after(planner, ChildStopped("b")) == [Stop("c")]
+    assert after(planner, ChildStopped("b")) == [Stop("c", final=True)]
     assert after(planner, ChildStopped("c")) == [Dismiss("c"), Start("a", 0)]
     assert after(planner, ChildStarted("a")) == [Start("b", None)]
 
@@ -168,7 +168,7 @@ def test_a_child_that_is_to_be_forgotten_is_not_remembered_by_a_second_request()
     None
 ):
     planner = planner_of("a")
-    assert after(planner, StopRequested("a", forget=True)) == [Stop("a")]
+    assert after(planner, StopRequested("a", forget=True)) == [Stop("a", final=True)]
     assert after(planner, StopRequested("a"), ChildStopped("a")) == [Dismiss("a")]
 
 

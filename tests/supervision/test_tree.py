@@ -307,11 +307,13 @@ async def test_a_cancel_while_starting_interrupts_the_start_and_cleans_up() -> N
         async def started(self) -> None:
             await trio.sleep(8)
 
+    parts = [Child(name, lambda: Part(log)) for name in "abcdef"]
     with trio.move_on_after(2):
-        async with System(Child("a", lambda: Part(log)), Child("b", Slow)):
+        async with System(*parts, Child("slow", Slow)):
             raise AssertionError("unreachable")
     assert trio.current_time() == pytest.approx(2)
-    assert log == ["+app/a", "-app/a"]
+    up = [f"app/{name}" for name in "abcdef"]
+    assert log == [f"+{p}" for p in up] + [f"-{p}" for p in reversed(up)]
 
 
 async def test_a_child_busy_beyond_its_patience_is_cancelled_and_still_cleaned_up() -> (
