@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 from actors import Exit, events as actor_events
 from actors.events import Event, Sink
 from supervision import events as tree_events
-from supervision.resources import measure
+from supervision.resources import MemoryUse, Meter, OperationMemory
 from validator.events import Level, ValidatorEvent
 
 LogFormat = Literal["console", "json"]
@@ -79,7 +79,7 @@ def _exceptions(style: LogFormat) -> list[Processor]:
 
 def event_log(logger: FilteringBoundLogger) -> Sink:
     """Return a sink that writes every event worth a line, once."""
-    memory = _OperationMemory()
+    memory, measure = OperationMemory(), Meter()
 
     def write(event: Event) -> None:
         match event:
@@ -92,10 +92,12 @@ def event_log(logger: FilteringBoundLogger) -> Sink:
             case actor_events.Cleaned():
                 _write_cleaned(logger, event)
             case actor_events.OperationStarted():
-                text, keys = memory.started(event)
+                use = memory.begin(event.path, event.operation, measure().rss)
+                text, keys = _started(event, use)
                 logger.info(text, **keys)
             case actor_events.OperationEnded():
-                text, keys = memory.ended(event)
+                use = memory.end(event.path, event.operation, measure().rss)
+                text, keys = _ended(event, use)
                 logger.info(text, **keys)
             case _:
                 if type(event) in _WORDS:
@@ -143,34 +145,28 @@ def _write_cleaned(logger: FilteringBoundLogger, event: actor_events.Cleaned) ->
         logger.debug("cleanup.done", **_keys(event))
 
 
-class _OperationMemory:
-    """Resident memory at the start of operations. Process-wide: Python has no other."""
+def _started(
+    event: actor_events.OperationStarted, use: MemoryUse
+) -> tuple[str, dict[str, Any]]:
+    text = (
+        f"Task {_task(event)} started operation: {event.operation} | "
+        f"Initial Memory: {use.start / 2**20:.2f}MB"
+    )
+    return text, {**_keys(event), "process_rss": use.current}
 
-    def __init__(self) -> None:
-        self._at_start: dict[tuple[str, str], int] = {}
-        self._peak: dict[tuple[str, str], int] = {}
 
-    def started(
-        self, event: actor_events.OperationStarted
-    ) -> tuple[str, dict[str, Any]]:
-        key, rss = (event.path, event.operation), measure().rss
-        self._at_start[key] = rss
-        self._peak[key] = max(rss, self._peak.get(key, 0))
-        name = event.path.rpartition("/")[2]
-        text = (
-            f"Task {name} started operation: {event.operation} | "
-            f"Initial Memory: {rss / 2**20:.2f}MB"
-        )
-        return text, {**_keys(event), "process_rss": rss}
+def _ended(
+    event: actor_events.OperationEnded, use: MemoryUse
+) -> tuple[str, dict[str, Any]]:
+    text = (
+        f"Task {_task(event)} {event.outcome} operation: {event.operation} | "
+        f"Memory Change: {(use.current - use.start) / 2**20:.2f}MB | "
+        f"Peak Memory: {use.peak / 2**20:.2f}MB"
+    )
+    keys = {"process_rss": use.current, "process_rss_peak": use.peak}
+    return text, {**_keys(event), **keys}
 
-    def ended(self, event: actor_events.OperationEnded) -> tuple[str, dict[str, Any]]:
-        key, rss = (event.path, event.operation), measure().rss
-        change = rss - self._at_start.pop(key, rss)
-        peak = self._peak[key] = max(rss, self._peak.get(key, 0))
-        name = event.path.rpartition("/")[2]
-        text = (
-            f"Task {name} {event.outcome} operation: {event.operation} | "
-            f"Memory Change: {change / 2**20:.2f}MB | "
-            f"Peak Memory: {peak / 2**20:.2f}MB"
-        )
-        return text, {**_keys(event), "process_rss": rss, "process_rss_peak": peak}
+
+def _task(event: Event) -> str:
+    """The name that operators know: the last part of the path."""
+    return event.path.rpartition("/")[2]

@@ -28,7 +28,7 @@ from actors._core.errors import (
 from actors._core.exits import Exit, ExitKind, collapse
 from actors._core.mailbox import STOP
 from actors._core.messages import Deferred
-from actors._core.refs import Ref, serving
+from actors._core.refs import Ref, owner, serving
 from actors._core.reply import Call
 from actors._core.resume import resume
 from actors.events import Cleaned, Failed, Started, Stopped
@@ -115,6 +115,7 @@ class Incarnation:
         ``started`` is called once the actor is ready. If the result comes without
         that, it did not start.
         """
+        owner.set(self.mailbox)
         exit_ = Exit("killed")
         try:
             with self.scope:

@@ -29,6 +29,12 @@ Every task that the runtime spawns clears it, for what such a task waits for kee
 nobody waiting.
 """
 
+owner: contextvars.ContextVar[Mailbox | None] = contextvars.ContextVar(
+    "owner", default=None
+)
+"""The role that the running task works for. Whatever an actor spawns inherits it, so
+that CPU time and a blocked event loop can be put down to somebody."""
+
 
 class Ref(Generic[P_co]):
     """The stable address of a role; whoever plays it is behind it.
