@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import attrs
 import pytest
 import trio
 from trio.testing import MockClock
+
+import actors
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -69,6 +72,22 @@ def expected_output(page: Path, kind: str) -> dict[Fence, str]:
 # -- the blocks of the pages ----------------------------------------------------------
 
 
+def run_tests(block: Fence, folder: Path) -> None:
+    """Run a block as a file of tests, with the plugins that its reader has."""
+    file = folder / "test_block.py"
+    file.write_text(block.text)
+    options = ["-q", "-o", "trio_mode=true", "-p", "no:cacheprovider", "-p", "no:anyio"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, f"--rootdir={folder}", str(file)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(actors.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def run_block(page: Path, block: Fence, module: ModuleType) -> str:
     """What it prints; if it raises, with the traceback's first and last line."""
     code = compile("\n" * block.line + block.text, str(page), "exec")
@@ -87,16 +106,19 @@ def run_block(page: Path, block: Fence, module: ModuleType) -> str:
 @pytest.mark.real  # owns its clocks
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_of_a_page_does_what_the_page_says(
-    page: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # The blocks of a page are one program. Marked by a comment above them:
-    # fragment (valid, not run), raises, real time.
+    # fragment (valid, not run), raises, real time, pytest (a file of its own).
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
     run = trio.run
     for block, output in expected_output(page, "python").items():
         if block.mark == "fragment":
             compile(block.text, str(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            continue
+        if block.mark == "pytest":
+            run_tests(block, tmp_path)
             continue
         clock = MockClock(autojump_threshold=0)
         virtual = None if "real time" in block.mark else clock
