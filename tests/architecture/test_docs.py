@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+LINK = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
 @pytest.mark.parametrize("package", ["actors", "supervision"])
@@ -16,3 +19,24 @@ def test_every_public_name_is_in_the_reference(package: str) -> None:
     text = (DOCS / "reference" / f"{package}.md").read_text()
     documented = re.findall(rf"^\.\. auto\w+:: {package}\.(\w+)", text, re.MULTILINE)
     assert sorted(documented) == sorted(importlib.import_module(package).__all__)
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    text = (DOCS / "design" / "semantics.md").read_text()
+    promises = re.findall(r"^\* .*(?:\n  .*)*", text, re.MULTILINE)
+    assert promises
+    assert [each for each in promises if not LINK.search(each)] == []
+    missing = [
+        f"{file}::{name}"
+        for file, name in LINK.findall(text)
+        if name not in _functions(ROOT / file)
+    ]
+    assert missing == []
+
+
+def _functions(file: Path) -> set[str]:
+    return {
+        node.name
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
