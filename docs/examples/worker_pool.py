@@ -1,4 +1,4 @@
-"""Three workers and a producer that is faster: it is made to wait, memory stays bounded."""
+"""Three workers and a producer that is faster: it waits, and memory stays bounded."""
 
 from __future__ import annotations
 
