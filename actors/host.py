@@ -91,6 +91,11 @@ class Host(Generic[P]):
         self.was_up = True
         self._ready.set()
 
+    def hurry(self) -> None:
+        """Let what is left of ``shutdown`` be over now."""
+        self._shutdown = 0
+        self._shield.deadline = trio.current_time()
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,

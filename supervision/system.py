@@ -50,6 +50,7 @@ class System:
         random: Random | None = None,
     ) -> None:
         self._root = Supervisor(*children, intensity=intensity, backoff=backoff)
+        self._hurried = False
         self._runtime = Runtime(on_event, random)
         self._host: Host[Supervisor] = Host(
             lambda: self._root,
@@ -90,6 +91,14 @@ class System:
         state: State = "running" if host.exit is None else "stopped"
         return picture(host.ref, host.life, state, restarts=0, last=host.exit)
 
+    def hurry(self) -> None:
+        """Stop now: what is left of ``shutdown`` is over, and what runs is cancelled.
+
+        Cleanups still have their budgets. Leaving the block is not a failure then.
+        """
+        self._hurried = True
+        self._host.hurry()
+
     async def __aenter__(self) -> Self:
         await self._host.__aenter__()
         if self._host.exit is not None:
@@ -110,7 +119,7 @@ class System:
         return handled
 
     def _raise_failure(self, exit_: Exit) -> None:
-        if exit_.failed or exit_.kind == "killed":
+        if exit_.failed or (exit_.kind == "killed" and not self._hurried):
             name = self._host.ref.path
             raise SystemFailed(f"{name} has {_how(exit_)}") from exit_.failure
 
