@@ -1,0 +1,99 @@
+"""What grows with the number of actors, and what must not.
+
+The collector runs while actors start and stop, as it would for anybody.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Iterator
+
+import attrs
+import trio
+
+from actors import Ref
+from actors.events import Event, Stopped
+from benchmarks.echo import GET, PUT, Echo
+from benchmarks.harness import cpu_per_operation, no_collector
+from benchmarks.table import Row, at_most
+from supervision import Child, System
+
+SIZES = {1: 9, 1_000: 9, 10_000: 3, 100_000: 1}
+"""How many idle actors, and how often that is repeated."""
+
+MESSAGE = at_most("growth: a message among 1 ... 10^5 idle actors", 1.5, 1.1, "x")
+START = at_most("growth: start of 10^3 ... 10^5 actors, each", 1.5, 1.1, "x")
+STOP = at_most("growth: stop in order of 10^3 ... 10^5, each", 1.5, 1.1, "x")
+
+
+@attrs.frozen
+class Costs:
+    """Of one system, per actor or message."""
+
+    start: float
+    stop: float
+    message: float
+    """In spins, so that a slower moment of the machine does not count."""
+
+
+def rows() -> Iterator[Row]:
+    """Systems of each size, one after the other."""
+    found: dict[int, list[Costs]] = {}
+    for size, repeats in SIZES.items():
+        found[size] = [trio.run(costs, size) for _ in range(repeats)]
+    many = {size: each for size, each in found.items() if size > 1}
+    yield MESSAGE.found(*_growth({n: [c.message for c in found[n]] for n in found}))
+    yield START.found(*_growth({n: [c.start * 1e6 for c in many[n]] for n in many}))
+    yield STOP.found(*_growth({n: [c.stop * 1e6 for c in many[n]] for n in many}))
+
+
+def _growth(costs: dict[int, list[float]]) -> tuple[float, str]:
+    """How much the dearest size costs of the smallest, and what each does."""
+    medians = [statistics.median(each) for each in costs.values()]
+    note = ", ".join(f"{each:.3g}" for each in medians)
+    return max(medians) / medians[0], note
+
+
+async def costs(size: int) -> Costs:
+    """Start so many idle actors and one that works; send; stop them all."""
+    stopped: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Stopped):
+            stopped.append(event.path)
+
+    worker = Child("worker", Echo)
+    idle = [Child(str(n), Echo) for n in range(size)]
+    system = System(worker, *idle, on_event=[note], shutdown=math.inf)
+    begin = time.process_time()
+    async with system:
+        started = time.process_time()
+        message = await _message(system.ref(worker))
+        leaving = time.process_time()
+    left = time.process_time()
+    in_order = [system.ref(child).path for child in (*reversed(idle), worker)]
+    if stopped[: len(in_order)] != in_order:
+        raise RuntimeError("they did not stop in the reverse order of their start")
+    return Costs((started - begin) / size, (left - leaving) / size, message)
+
+
+async def _message(echo: Ref[Echo]) -> float:
+    """What a message to one costs, in rounds of an empty loop."""
+
+    async def send(n: int) -> None:
+        for _ in range(n):
+            await echo.send(PUT)
+        await echo.ask(GET)
+
+    async def spin(n: int) -> None:
+        for _ in range(n):
+            pass
+
+    ratios: list[float] = []
+    with no_collector():
+        for _ in range(15):
+            message = await cpu_per_operation(send, 5_000)
+            ratios.append(message / await cpu_per_operation(spin, 100_000))
+    return statistics.median(ratios)
