@@ -58,11 +58,24 @@ class Host(Generic[P]):
         """Whether it ever got as far as having started. If not, so that the block
         is about to be cancelled, enter nothing and leave at once."""
         self._nursery: AbstractAsyncContextManager[trio.Nursery]
+        self._block = trio.CancelScope()
+        self.leaving = trio.Event()
+        """Set once the block is being left, by whatever way."""
+
+    @property
+    def deadline(self) -> float:
+        """When the shield ends, in trio time; inf until the block is being left."""
+        return self._shield.deadline
+
+    def cancel_block(self, reason: str) -> None:
+        """End the block; the actor is then asked to stop."""
+        self._block.cancel(reason=reason)
 
     async def __aenter__(self) -> Self:
         self._nursery = trio.open_nursery()
         nursery = await self._nursery.__aenter__()
-        nursery.start_soon(self._main, nursery.cancel_scope)
+        self._block = nursery.cancel_scope
+        nursery.start_soon(self._main)
         try:
             await self._ready.wait()
         except BaseException as error:
@@ -72,7 +85,7 @@ class Host(Generic[P]):
             raise
         return self
 
-    async def _main(self, block: trio.CancelScope) -> None:
+    async def _main(self) -> None:
         exit_ = Exit("killed")
         try:
             with self._shield:
@@ -85,7 +98,7 @@ class Host(Generic[P]):
             self.runtime.registry.close(self.ref, exit_)
             self.runtime.registry.close_all(exit_)
             self._ready.set()
-            block.cancel(reason=f"{self.ref.path} has ended ({exit_.kind})")
+            self.cancel_block(f"{self.ref.path} has ended ({exit_.kind})")
 
     def _started(self) -> None:
         self.was_up = True
@@ -103,6 +116,7 @@ class Host(Generic[P]):
         traceback: TracebackType | None,
     ) -> bool | None:
         self._shield.deadline = trio.current_time() + self._shutdown
+        self.leaving.set()
         self.ref._mailbox.post(STOP)
         try:
             # Whoever waits here is shielded itself, until the deadline just set.

@@ -5,7 +5,8 @@ The layers, each importing only from those below it::
     system             `async with System(...)`: the root, beside a block of code
     tree               the supervisor actor
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
-    roles              its children: starting, stopping and looking at each
+    roles, role        its children: whose they are; starting and stopping each
+    reports            what is said about a crash; the flight recorder
     events, snapshot   what is reported, and what can be seen
     planner            what a supervisor does about its children: pure
     plan, decisions    what it is told and answers; restart windows: pure
@@ -22,7 +23,7 @@ from supervision.breakers import (
     ResetBreaker,
 )
 from supervision.guarded import BreakerOpen, guard
-from supervision.roles import StartFailed
+from supervision.role import StartFailed
 from supervision.snapshot import Snapshot
 from supervision.specs import (
     AutoShutdown,
@@ -34,10 +35,12 @@ from supervision.specs import (
     Restart,
     Strategy,
 )
-from supervision.system import System, SystemFailed
+from supervision.system import ShutdownStuck, System, SystemFailed
 from supervision.tree import (
     GetChildren,
+    GetTree,
     MaxRestarts,
+    RestartChild,
     StartChild,
     StopChild,
     Supervisor,
@@ -55,10 +58,13 @@ __all__ = [
     "ForceOpen",
     "GetBreakers",
     "GetChildren",
+    "GetTree",
     "Intensity",
     "MaxRestarts",
     "ResetBreaker",
     "Restart",
+    "RestartChild",
+    "ShutdownStuck",
     "Snapshot",
     "StartChild",
     "StartFailed",

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actors import Exit
-    from supervision.specs import Intensity, Restart
-
-
-def restarts(policy: Restart, exit_: Exit) -> bool:
-    """Tell whether a child that ended with ``exit_``, unasked, is started again."""
-    match policy:
-        case "permanent":
-            return True
-        case "transient":
-            return exit_.kind != "normal"
-        case "temporary":
-            return False
-        case _:
-            assert_never(policy)
+    from supervision.specs import Intensity
 
 
 class RestartWindow:
@@ -37,7 +23,3 @@ class RestartWindow:
         while at[0] < now - limit.within:
             at.popleft()
         return len(at) <= limit.restarts
-
-    def used(self, now: float) -> int:
-        """How many restarts the window holds."""
-        return sum(at >= now - self.intensity.within for at in self._at)

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Literal
 
 import attrs
 
 from actors import Exit
-from actors.events import Event
+from actors.events import Cleaned, Event
 from supervision.breaker import Reason
+
+Decision = Literal[
+    "restart",
+    "restart with its group",
+    "leave down",
+    "forget",
+    "stop",
+    "shut down",
+    "give up",
+]
+"""What a supervisor does about a crash. stop: the child was being stopped anyway;
+shut down, give up: the supervisor itself ends, without or with a failure."""
+
+
+@attrs.frozen
+class Crashed(Event):
+    """The report of one crash: an incarnation that failed, or did not start.
+
+    Its cleanup is over, and the decision about it has been made in this step.
+    """
+
+    incarnation: int
+    exit: Exit
+    """The cause, and the message that was being handled."""
+    cleaned: Cleaned | None
+    """What its cleanup did; None if nothing had begun that could be cleaned up."""
+    decision: Decision
 
 
 @attrs.frozen
@@ -44,18 +72,33 @@ class Escalated(Event):
     child: str
     history: Sequence[Exit]
     """How the children ended that were restarted within the window, oldest first."""
+    events: Sequence[Event] = ()
+    """The last events of the supervisor and of all below it, oldest first."""
 
 
 @attrs.frozen
 class Stuck(Event):
     """The child neither stopped nor let itself be cancelled within its budgets.
 
-    It shields itself, or blocks: trio cannot end it. Its supervisor waits for it.
+    It shields itself: trio cannot end it. It is not replaced while its task lives, and
+    whoever asks it is told that it is gone; everybody else goes on. Repeated every
+    minute for as long as that lasts.
     """
 
     incarnation: int
     stack: Sequence[str]
     """Where it hangs: one ``file:line function`` per frame, outermost first."""
+
+
+@attrs.frozen
+class ShutdownStuck(Event):
+    """A system could not end within its ``shutdown`` seconds.
+
+    Everything has stopped but these: it ends when they do.
+    """
+
+    stuck: Sequence[Stuck]
+    """Who would not die, and where each hangs."""
 
 
 @attrs.frozen

@@ -117,6 +117,14 @@ class Planner:
         """Tell where a child is on its way."""
         return self._members[name].phase
 
+    def is_up(self, name: str) -> bool:
+        """Tell whether a child is up, and is to stay so."""
+        return self.phase(name) == "up" and self._members[name].goal == "up"
+
+    def is_going(self, name: str) -> bool:
+        """Tell whether a child will not come back."""
+        return self._members[name].goal == "gone"
+
     def wants(self, name: str) -> bool:
         """Tell whether a child is up, or is to be."""
         return name in self._members and self._members[name].goal in ("up", "again")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
 
@@ -103,6 +103,24 @@ class Child(Generic[P_co]):
                 f"{self.name!r} is significant, but its supervisor has "
                 "auto_shutdown='never'; use 'any_significant' or 'all_significant'"
             )
+
+
+def check_children(children: Iterable[Child[Any]]) -> None:
+    """Refuse what cannot be the children of one supervisor.
+
+    Raises:
+        TypeError: one of them is no `Child`.
+        ValueError: two of them have one name.
+    """
+    names: list[str] = []
+    for child in children:
+        if not isinstance(cast("object", child), Child):
+            raise TypeError(
+                f"{child!r} is no child; wrap its factory: Child('name', factory)"
+            )
+        names.append(child.name)
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"children need names of their own; twice: {sorted(twice)}")
 
 
 @attrs.frozen

@@ -7,14 +7,19 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import trio
+
 from actors import Exit, Ref
 from actors._core.runtime import Runtime
 from actors.events import Sink
 from actors.host import Host
-from supervision.roles import picture
+from supervision import events
+from supervision.events import Stuck
+from supervision.reports import Recorder
+from supervision.role import picture
 from supervision.snapshot import Snapshot, State
-from supervision.specs import Backoff, Child, Intensity
-from supervision.tree import StartChild, StopChild, Supervisor
+from supervision.specs import AutoShutdown, Backoff, Child, Intensity, Strategy
+from supervision.tree import RestartChild, StartChild, StopChild, Supervisor
 
 Q = TypeVar("Q")
 
@@ -26,6 +31,27 @@ class SystemFailed(Exception):
     """
 
 
+class ShutdownStuck(SystemFailed):
+    """A system could not end within its ``shutdown`` seconds.
+
+    It is raised when it has ended after all. Until then nothing can be raised, as
+    trio cannot end a task that shields itself; the event of the same name tells at
+    once.
+    """
+
+    def __init__(self, stuck: Sequence[Stuck]) -> None:
+        super().__init__(stuck)
+        self.stuck = stuck
+
+    def __str__(self) -> str:
+        lines = [
+            line
+            for one in self.stuck
+            for line in (f"{one.path} would not die:", *one.stack)
+        ]
+        return "\n  ".join(lines)
+
+
 class System:
     """A supervision tree that lives as long as a block, in any trio program.
 
@@ -33,7 +59,10 @@ class System:
     the block, also by an exception or because the host cancels, stops them in
     reverse order, each within its own budgets, and all within ``shutdown`` seconds:
     then whatever is left is cancelled. If the root supervisor fails, the block is
-    cancelled and `SystemFailed` is raised. What the block raises leaves unchanged.
+    cancelled and `SystemFailed` is raised; if it shuts down because of a significant
+    child, the block is cancelled and nothing is raised. What the block raises leaves
+    unchanged. Children that are stuck keep the system from ending: see
+    `ShutdownStuck`.
 
     It owns no global state and installs no signal handlers; several may run in one
     program.
@@ -43,15 +72,29 @@ class System:
         self,
         *children: Child[Any],
         name: str = "app",
+        strategy: Strategy = "one_for_one",
         intensity: Intensity | None = None,
         backoff: Backoff | None = None,
+        auto_shutdown: AutoShutdown = "never",
         shutdown: float = 30.0,
         on_event: Sequence[Sink] = (),
         random: Random | None = None,
     ) -> None:
-        self._root = Supervisor(*children, intensity=intensity, backoff=backoff)
+        if not shutdown >= 0:
+            raise ValueError(f"shutdown must not be negative, got {shutdown!r}")
+        self._root = root = Supervisor(
+            *children,
+            strategy=strategy,
+            intensity=intensity,
+            backoff=backoff,
+            auto_shutdown=auto_shutdown,
+        )
+        root.recorder = Recorder()
+        root.final = True
+        root.on_held_up = self._held_up
+        self._runtime = Runtime([root.recorder, *on_event], random)
+        self._shutdown_stuck: ShutdownStuck | None = None
         self._hurried = False
-        self._runtime = Runtime(on_event, random)
         self._host: Host[Supervisor] = Host(
             lambda: self._root,
             name=name,
@@ -76,6 +119,14 @@ class System:
             Rejected: the name is taken, or the child did not start.
         """
         return await self.root.ask(StartChild(child))
+
+    async def restart(self, child: Child[Any]) -> None:
+        """Stop a child of the root, clean up after it, and start it again.
+
+        Raises:
+            Rejected: it is no child of the root, or did not start.
+        """
+        await self.root.ask(RestartChild(child.name))
 
     async def stop(self, child: Child[Any]) -> Exit:
         """Stop a child of the root for good; say how it ended.
@@ -118,7 +169,24 @@ class System:
             self._raise_failure(self._host.exit)
         return handled
 
+    def _held_up(self) -> None:
+        self._host.cancel_block("what is stuck keeps the system from going on")
+        self._root.spawn(self._tell_overdue)
+
+    async def _tell_overdue(self) -> None:
+        # Shielded against the end of the root, which waits for what is stuck.
+        with trio.CancelScope(shield=True) as scope:
+            await self._host.leaving.wait()
+            scope.deadline = self._host.deadline
+            await self._root.over()
+            return
+        stuck = self._root.stuck()
+        self._shutdown_stuck = ShutdownStuck(stuck)
+        self._runtime.emit(events.ShutdownStuck(self._host.ref.path, stuck))
+
     def _raise_failure(self, exit_: Exit) -> None:
+        if self._shutdown_stuck is not None:
+            raise self._shutdown_stuck
         if exit_.failed or (exit_.kind == "killed" and not self._hurried):
             name = self._host.ref.path
             raise SystemFailed(f"{name} has {_how(exit_)}") from exit_.failure

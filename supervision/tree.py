@@ -1,26 +1,55 @@
 """The supervisor: child failures are messages, restarts are decisions.
 
-A child is a task in its supervisor's own nursery that never raises: it turns
-whatever happens into an `Exit` and posts that to the supervisor. A raw exception in
-that nursery would cancel the siblings. Only the supervisor's own failure leaves it.
+A child is a task in its supervisor's own nursery that never raises: whatever happens
+to it is posted to the supervisor's mailbox. A raw exception in that nursery would
+cancel the siblings. Only the supervisor's own failure leaves it.
+
+What to do is decided by the planner; here it is carried out.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, assert_never, cast
 
 import attrs
 import trio
 
-from actors import Ask, Deferred, Exit, Ref, Rejected, Tell
-from supervision.decisions import RestartWindow, restarts
-from supervision.events import BackingOff, Escalated
-from supervision.roles import Parent, Role, Roles, StartFailed
+from actors import Ask, Deferred, Exit, Ref, Rejected, Stop, Tell
+from supervision.events import BackingOff, Crashed, Decision, Escalated, Stuck
+from supervision.plan import (
+    Action,
+    ChildAdded,
+    ChildStarted,
+    ChildStopped,
+    ChildStuck,
+    Dismiss,
+    Event,
+    GiveUp,
+    RestartRequested,
+    Shutdown,
+    Start,
+    StartFailed as StartHasFailed,
+    Stop as StopIt,
+    StopRequested,
+)
+from supervision.planner import Planner
+from supervision.reports import decision
+from supervision.role import Parent, Role, StartFailed, picture
+from supervision.roles import Roles
 from supervision.snapshot import Snapshot
-from supervision.specs import Backoff, Child, Intensity
+from supervision.specs import (
+    AutoShutdown,
+    Backoff,
+    Child,
+    Intensity,
+    Strategy,
+    check_children,
+)
 
 Q = TypeVar("Q")
+R = TypeVar("R")
 
 
 class MaxRestarts(Exception):
@@ -47,7 +76,8 @@ class MaxRestarts(Exception):
 class StartChild(Ask["Supervisor", Ref[Q]], Generic[Q]):
     """Start a further child, after all others; the answer is its ref, once it is up.
 
-    Rejected: the name is taken, or the child did not start.
+    Rejected: the name is taken, the child belongs to another supervisor or has stopped
+    for good, there are too many, or it did not start; then it is forgotten.
     """
 
     child: Child[Q]
@@ -55,9 +85,28 @@ class StartChild(Ask["Supervisor", Ref[Q]], Generic[Q]):
 
 @attrs.frozen
 class StopChild(Ask["Supervisor", Exit]):
-    """Stop a child for good, also while it backs off; the answer is how it ended.
+    """Stop a child, also while it starts or backs off; the answer is how it ended.
 
-    Rejected: there is no such child.
+    ``forget``: for good; its name is free. Otherwise it stays down, and its ref is
+    gone, until it is started again: by `RestartChild`, or with its group. A temporary
+    child is always forgotten.
+
+    Rejected: there is no such child, or it is stuck.
+    """
+
+    name: str
+    forget: bool = True
+
+
+@attrs.frozen
+class RestartChild(Ask["Supervisor", None]):
+    """Stop a child, clean up after it and start it again; or start it, if it is down.
+
+    The answer comes once it is up. It costs no restart of the supervisor's intensity.
+    If it fails to start, one that was down stays so; one that was up is restarted
+    like any other that failed.
+
+    Rejected: there is no such child, it did not start, or it was stopped meanwhile.
     """
 
     name: str
@@ -69,121 +118,280 @@ class GetChildren(Ask["Supervisor", tuple[str, ...]]):
 
 
 @attrs.frozen
-class ChildExited(Tell["Supervisor"]):
-    """A child's incarnation has ended, unasked."""
+class GetTree(Ask["Supervisor", Snapshot]):
+    """A picture of the supervisor and of all below it."""
+
+
+@attrs.frozen
+class Report(Tell["Supervisor"]):
+    """Something happened to a child."""
 
     system: ClassVar[bool] = True
     role: Role
-    exit: Exit
+    event: Event
+    at: float
+    """In trio time."""
 
 
 class Supervisor(Parent):
-    """Starts its children in order, restarts them one for one, stops them in reverse.
+    """Starts its children in order, restarts them by rule, stops them in reverse.
 
     A child that ends without having been asked is restarted as its `Restart` type
-    says, after a jittered backoff during which the supervisor goes on answering.
-    Beyond the intensity the supervisor itself fails with `MaxRestarts`, and its own
-    supervisor decides. Mailboxes of children outlive their restarts.
+    and the `Strategy` say, after a jittered backoff during which the supervisor goes
+    on answering. Beyond the intensity the supervisor itself fails with `MaxRestarts`,
+    and its own supervisor decides. If a significant child ends, so may the supervisor
+    (`AutoShutdown`), normally. Mailboxes of children outlive their restarts.
+
+    A child that cannot be ended, because it shields itself, is stuck: it is reported,
+    and everything else goes on without it (see `supervision.events.Stuck`).
+
+    Raises:
+        ValueError: two children have one name, one is significant to no purpose, or
+            the intensity could never be exceeded.
     """
 
     def __init__(
         self,
         *children: Child[Any],
+        strategy: Strategy = "one_for_one",
         intensity: Intensity | None = None,
         backoff: Backoff | None = None,
+        auto_shutdown: AutoShutdown = "never",
     ) -> None:
-        self._children = children
+        intensity = intensity or Intensity()
         self._backoff = backoff or Backoff()
-        self._window = RestartWindow(intensity or Intensity())
-        self._window.intensity.check_reachable(self._backoff)
-        self._charged: deque[Exit] = deque(maxlen=self._window.intensity.restarts + 1)
-        names = [child.name for child in children]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(
-                f"children need names of their own; twice: {sorted(twice)}"
-            )
+        intensity.check_reachable(self._backoff)
+        check_children(children)
+        self._children = children
+        self._auto_shutdown: AutoShutdown = auto_shutdown
+        self._planner = Planner(
+            children,
+            strategy=strategy,
+            auto_shutdown=auto_shutdown,
+            intensity=intensity,
+            healthy=self._backoff.healthy,
+        )
+        self._charged: deque[Exit] = deque(maxlen=intensity.restarts + 1)
+        self._blame = Exit("failed")
+        """What the next backoff is for."""
 
     async def started(self) -> None:
-        self._roles = Roles(self.ctx, self._exited)
+        me = self.ctx.me._mailbox
+
+        def report(role: Role, event: Event) -> None:
+            me.post(Report(role, event, trio.current_time()))
+
+        self._roles = Roles(self.ctx, report, self.recorder)
         for child in self._children:
             self._roles.adopt(child)
         self._roles.forget_orphans()
-        for role in self._roles:
-            await role.start()
+        await self._roles.start_in_turn()
 
-    # -- messages -------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------
 
     @StartChild[Any].handled
     def start_child(self, m: StartChild[Any]) -> Deferred[Ref[Any]]:
-        if m.child.name in self._roles:
-            raise Rejected(f"{self.ctx.me.path} has a child {m.child.name!r} already")
-        role = self._roles.adopt(m.child)
+        child = m.child
+        self._check_new(child)
+        try:
+            role = self._roles.adopt(child)
+        except ValueError as error:
+            raise Rejected(str(error)) from error
+        up = role.comes_up.next()
+        self._handle(ChildAdded(child), trio.current_time())
+        return self._answer(up, lambda: role.ref)
 
-        async def start() -> Ref[Any]:
-            try:
-                await role.start()
-            except StartFailed as error:
-                self._roles.dismiss(role, Exit("failed", error))
-                raise Rejected(str(error)) from error
-            return role.ref
-
-        return self.ctx.defer(start)
+    def _check_new(self, child: Child[Any]) -> None:
+        if not isinstance(cast("object", child), Child):
+            raise Rejected(f"StartChild takes a Child, got {child!r}")
+        if child.name in self._planner:
+            hint = ""
+            if self._planner.phase(child.name) == "down":
+                hint = "; it is down: RestartChild starts it, StopChild forgets it"
+            raise Rejected(
+                f"{self.ctx.me.path} has a child {child.name!r} already{hint}"
+            )
+        try:
+            child.check_significance(self._auto_shutdown)
+        except ValueError as error:
+            raise Rejected(str(error)) from error
 
     @StopChild.handled
     def stop_child(self, m: StopChild) -> Deferred[Exit]:
-        role = self._roles.get(m.name)
+        role = self._child(m.name)
+        if self._planner.phase(m.name) == "stuck":
+            raise Rejected(f"{role.ref.path} is stuck: it will not stop")
+        down = role.goes_down.next()
+        self._handle(StopRequested(m.name, m.forget), trio.current_time())
+        if m.name not in self._planner or self._planner.phase(m.name) == "down":
+            self._is_down(role)  # already
+        return self._answer(down, lambda: role.last or Exit("shutdown"))
+
+    @RestartChild.handled
+    def restart_child(self, m: RestartChild) -> Deferred[None]:
+        role = self._child(m.name)
+        if self._planner.is_going(m.name):
+            raise Rejected(f"{role.ref.path} is being stopped for good")
+        up = role.comes_up.next()
+        self._handle(RestartRequested(m.name), trio.current_time())
+        return self._answer(up, lambda: None)
+
+    def _child(self, name: str) -> Role:
+        role = self._roles.get(name)
         if role is None:
-            raise Rejected(f"{self.ctx.me.path} has no child {m.name!r}")
+            raise Rejected(f"{self.ctx.me.path} has no child {name!r}")
+        return role
 
-        async def stop() -> Exit:
-            exit_ = await role.stop()
-            self._roles.dismiss(role, exit_)
-            return exit_
+    def _answer(
+        self, wait: Callable[[], Awaitable[None]], answer: Callable[[], R]
+    ) -> Deferred[R]:
+        async def work() -> R:
+            try:
+                await wait()
+            except StartFailed as error:
+                raise Rejected(str(error)) from error
+            return answer()
 
-        return self.ctx.defer(stop)
+        return self.ctx.defer(work)
 
     @GetChildren.handled
     def get_children(self, m: GetChildren) -> tuple[str, ...]:
-        return tuple(role.child.name for role in self._roles)
+        return tuple(role.name for role in self._roles)
 
-    # -- failures -------------------------------------------------------------------
+    @GetTree.handled
+    def get_tree(self, m: GetTree) -> Snapshot:
+        life = self.ctx._life
+        return picture(
+            self.ctx.me, life, "running", restarts=life.number - 1, last=None
+        )
 
-    def _exited(self, role: Role, exit_: Exit) -> None:
-        self.ctx.me._mailbox.post(ChildExited(role, exit_))
+    # -- what happens -----------------------------------------------------------------
 
-    @ChildExited.handled
-    def child_exited(self, m: ChildExited) -> None:
-        role, exit_ = m.role, m.exit
-        if role.stopping:
-            return  # it was asked to meanwhile, and whoever asked deals with it
-        if not restarts(role.child.restart, exit_):
-            self._roles.dismiss(role, exit_)
+    @Report.handled
+    def reported(self, m: Report) -> None:
+        role, event = m.role, m.event
+        if self._roles.get(role.name) is not role:
+            return  # of a former incarnation of this supervisor
+        self._handle(event, m.at, role)
+        self._tell(role, event)
+
+    def _tell(self, role: Role, event: Event) -> None:
+        """Tell those who asked for it that a child is up, or down, or will not be."""
+        path = role.ref.path
+        match event:
+            case ChildStarted():
+                if self._planner.is_up(role.name):
+                    role.comes_up.comes()
+            case ChildStuck():
+                stuck = StartFailed(f"{path} is stuck: it will not stop")
+                role.goes_down.comes(stuck)
+                role.comes_up.comes(stuck)
+            case StartHasFailed():
+                role.comes_up.comes(role.last.failure if role.last else None)
+                self._is_down(role)
+            case _:
+                self._is_down(role)
+
+    def _is_down(self, role: Role) -> None:
+        if not self._planner.wants(role.name):
+            role.comes_up.comes(StartFailed(f"{role.ref.path} was stopped"))
+            # Nobody may wait for what will not be restarted unless somebody asks.
+            self._roles.refuse(role.ref, role.last or Exit("shutdown"))
+        role.goes_down.comes()
+
+    def _handle(self, event: Event, now: float, role: Role | None = None) -> None:
+        """Tell the planner what has happened, and do what it says."""
+        charged = self._planner.charged
+        actions = self._planner.handle(event, now)
+        if role is not None:
+            if self._planner.charged > charged:
+                self._blame = role.last or Exit("failed")
+                self._charged.append(self._blame)
+            stopped = isinstance(event, ChildStopped)
+            self._report_crash(
+                role,
+                "stop" if stopped else decision(self._planner, role.name, actions),
+            )
+        for action in actions:
+            self._do(action)
+
+    def _report_crash(self, role: Role, decision: Decision) -> None:
+        crash, role.crash = role.crash, None
+        if crash is None:
             return
-        now = trio.current_time()
-        self._charged.append(exit_)
-        if not self._window.charge(now):
-            self._give_up(role, exit_)
-        if now - role.up_since >= self._backoff.healthy:
-            role.attempt = 0
-        longest = self._backoff.longest(role.attempt)
-        delay = self.ctx._life.runtime.random.uniform(0, longest)
-        role.attempt += 1
-        role.restart_after(delay)
-        self.ctx.emit(BackingOff(role.ref.path, exit_, role.attempt, delay))
+        path, number = role.ref.path, role.ref._mailbox.incarnations
+        cleaned = self.recorder.cleanup(path, number) if self.recorder else None
+        self.ctx.emit(Crashed(path, number, crash, cleaned, decision))
 
-    def _give_up(self, role: Role, exit_: Exit) -> None:
+    def _do(self, action: Action) -> None:
+        role = self._roles[action.name]
+        match action:
+            case Start(_, attempt):
+                self._start(role, attempt)
+            case StopIt(_, final):
+                role.stop(final=final)
+                self._roles.spawn(role.see_off)
+            case Dismiss():
+                self._roles.dismiss(role)
+            case GiveUp():
+                self._give_up(role)
+            case Shutdown():
+                raise Stop
+            case _:
+                assert_never(action)
+
+    def _start(self, role: Role, attempt: int | None) -> None:
+        delay = 0.0
+        if attempt is not None:
+            longest = self._backoff.longest(attempt)
+            delay = self.ctx._life.runtime.random.uniform(0, longest)
+            self.ctx.emit(BackingOff(role.ref.path, self._blame, attempt + 1, delay))
+        role.start(delay)
+
+    def _give_up(self, role: Role) -> None:
         path, history = self.ctx.me.path, tuple(self._charged)
-        self.ctx.emit(Escalated(path, role.child.name, history))
-        raise MaxRestarts(path, role.child.name, history) from exit_.failure
+        events: Sequence[Any] = self.recorder.below(path) if self.recorder else ()
+        self.ctx.emit(Escalated(path, role.name, history, events))
+        raise MaxRestarts(path, role.name, history) from history[-1].failure
+
+    # -- the end ----------------------------------------------------------------------
 
     async def leave(self, exit_: Exit) -> None:
-        if not exit_.failed:
+        box = self.ctx.me._mailbox
+        if self.final:
             # A child that asks us now must not wait for us: nobody serves any more.
-            self.ctx.me._mailbox.close(exit_)
-        for role in reversed(tuple(self._roles)):
-            last = await role.stop()
-            if not exit_.failed:
-                self._roles.dismiss(role, last)
+            box.close(exit_)
+        box.waits_for.extend(role.ref._mailbox for role in self._roles)
+        await self._stop_all(tuple(self._roles))
+        if any(role.state == "stuck" for role in self._roles) and self.on_held_up:
+            self.on_held_up()
+
+    async def _stop_all(self, roles: Sequence[Role]) -> None:
+        for role in reversed(roles):
+            await self._stop(role)
+
+    async def _stop(self, role: Role) -> None:
+        role.stop(final=self.final)
+        over = await role.ended()
+        self._report_crash(role, "stop")
+        role.goes_down.comes()
+        if self.final and over:
+            self._roles.dismiss(role)
+
+    # -- looking ----------------------------------------------------------------------
+
+    def stuck(self) -> Sequence[Stuck]:
+        """Those below it that cannot be ended, and where they hang."""
+        return [one for role in self._roles for one in role.stuck()]
+
+    async def over(self) -> None:
+        """Wait until no task of any child lives."""
+        for role in self._roles:
+            await role.over()
+
+    def spawn(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Run a task in the supervisor's own nursery."""
+        self._roles.spawn(fn, *args)
 
     def pictures(self) -> tuple[Snapshot, ...]:
         return tuple(role.snapshot() for role in self._roles)

@@ -163,7 +163,7 @@ class Incarnation:
         serving.set(box)
         with self.starting:
             await actor.started()
-        if self.starting.cancelled_caught:
+        if self.starting.cancel_called:
             why = self.why_interrupted
             return Exit("shutdown" if why is None else "failed", why)
         self.runtime.emit(Started(box.path, self.number))

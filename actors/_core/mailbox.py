@@ -245,6 +245,11 @@ class Mailbox:
             else:
                 self._refuse(key)
 
+    def reopen(self) -> None:
+        """Accept messages again: somebody will read them after all."""
+        if self.closed is not None:
+            self.closed, self.room = None, self.capacity
+
     def _refuse(self, item: object) -> None:
         if not isinstance(item, Call):
             self.dead_letter(item, "gone")

@@ -41,6 +41,10 @@ class Registry:
                 raise ValueError(f"{ref.path} is already a child of {other.path}")
         self._adopted.setdefault(parent, {})[role] = ref
 
+    def below(self, parent: Ref[Any]) -> list[Ref[Any]]:
+        """The roles that belong to ``parent``."""
+        return list(self._adopted.get(parent, {}).values())
+
     def release(self, parent: Ref[Any]) -> dict[object, Ref[Any]]:
         """Take all roles from ``parent`` and return them."""
         return self._adopted.pop(parent, {})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from actors import Actor, Exit
-from supervision import Backoff, Child, Intensity, Restart, Supervisor
-from supervision.decisions import RestartWindow, restarts
+from actors import Actor
+from supervision import Backoff, Child, Intensity, Supervisor
+from supervision.decisions import RestartWindow
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "/"])
@@ -55,25 +55,6 @@ def test_the_longest_delay_doubles_up_to_its_cap() -> None:
     backoff = Backoff(first=0.1, factor=2, cap=1)
     assert [backoff.longest(n) for n in range(5)] == [0.1, 0.2, 0.4, 0.8, 1]
     assert backoff.longest(10_000) == 1
-
-
-@pytest.mark.parametrize(
-    ("policy", "ending", "again"),
-    [
-        ("permanent", "normal", True),
-        ("permanent", "failed", True),
-        ("transient", "normal", False),
-        ("transient", "failed", True),
-        ("transient", "timeout", True),
-        ("transient", "killed", True),
-        ("temporary", "failed", False),
-    ],
-)
-def test_the_restart_type_and_the_exit_decide(
-    policy: Restart, ending: str, *, again: bool
-) -> None:
-    exit_ = Exit(ending)  # type: ignore[arg-type]
-    assert restarts(policy, exit_) is again
 
 
 def test_the_window_slides() -> None:

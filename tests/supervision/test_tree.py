@@ -5,21 +5,17 @@ from __future__ import annotations
 import gc
 from random import Random
 
-import attrs
 import pytest
 import trio
 from hypothesis import given, strategies as st
+from parts import CALM, Crash, End, Life, Nap, Part
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
-    Actor,
     ActorCrashed,
     ActorGone,
-    Ask,
-    Exit,
     Ref,
     Rejected,
-    Stop,
     Tell,
 )
 from actors.events import Cleaned, Event, Failed, Started, Stopped
@@ -37,62 +33,11 @@ from supervision import (
 )
 from supervision.events import (
     BackingOff,
+    Crashed,
     Escalated,
     Restarted,
     StartTimedOut,
-    Stuck,
 )
-
-CALM = Intensity(100, within=10_000)
-
-
-@attrs.frozen
-class Life(Ask["Part", int]):
-    """Which incarnation are you?"""
-
-
-@attrs.frozen
-class Nap(Ask["Part", None]):
-    seconds: float
-
-
-@attrs.frozen
-class Crash(Tell["Part"]):
-    pass
-
-
-@attrs.frozen
-class End(Tell["Part"]):
-    pass
-
-
-class Part(Actor):
-    """Does as it is told, and writes down when it starts and stops."""
-
-    def __init__(self, log: list[str] | None = None) -> None:
-        self.log = [] if log is None else log
-
-    async def started(self) -> None:
-        self.log.append(f"+{self.ctx.me.path}")
-
-    async def stopping(self, exit_: Exit) -> None:
-        self.log.append(f"-{self.ctx.me.path}")
-
-    @Life.handled
-    def life(self, m: Life) -> int:
-        return self.ctx.incarnation
-
-    @Nap.handled
-    async def nap(self, m: Nap) -> None:
-        await trio.sleep(m.seconds)
-
-    @Crash.handled
-    def crash(self, m: Crash) -> None:
-        raise ValueError("crash")
-
-    @End.handled
-    def end(self, m: End) -> None:
-        raise Stop
 
 
 class Fragile(Part):
@@ -136,7 +81,7 @@ async def test_a_crashed_child_is_restarted_and_its_mailbox_survives(
         assert await ref.ask(Life()) == 2, "asked before the crash, answered after it"
     kinds = [type(e) for e in events if e.path == "app/part"]
     assert kinds == [
-        *(Started, Failed, Cleaned, BackingOff),
+        *(Started, Failed, Cleaned, Crashed, BackingOff),
         *(Started, Restarted),
         *(Cleaned, Stopped),
     ]
@@ -332,28 +277,6 @@ async def test_a_child_busy_beyond_its_patience_is_cancelled_and_still_cleaned_u
             await wait_all_tasks_blocked()
     assert trio.current_time() == pytest.approx(3)
     assert log == ["+app/part", "-app/part"]
-
-
-async def test_a_child_that_shields_itself_is_reported_with_its_stack(
-    events: list[Event],
-) -> None:
-    class Stubborn(Part):
-        async def run(self) -> None:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(60)
-
-        @Nap.handled
-        async def nap(self, m: Nap) -> None:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(m.seconds)
-
-    part = Child("part", Stubborn, shutdown=1, cleanup=1)
-    async with trio.open_nursery() as nursery:
-        async with System(part, on_event=[events.append]) as system:
-            nursery.start_soon(system.ref(part).ask, Nap(20))  # noqa: ASYNC111 - on purpose
-            await wait_all_tasks_blocked()
-    (stuck,) = [e for e in events if isinstance(e, Stuck)]
-    assert any(line.endswith("nap") for line in stuck.stack)
 
 
 async def test_what_the_block_raises_leaves_unchanged() -> None:

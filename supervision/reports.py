@@ -1,0 +1,60 @@
+"""What is said about a crash, and what is kept for when it is asked about."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+
+from actors.events import Cleaned, Event
+from supervision.events import Decision
+from supervision.plan import Action, Dismiss, GiveUp, Shutdown, Start
+from supervision.planner import Planner
+
+
+class Recorder:
+    """A flight recorder: a sink that keeps the last events of a system."""
+
+    def __init__(self, size: int = 256) -> None:
+        self._events: deque[Event] = deque(maxlen=size)
+
+    def __call__(self, event: Event) -> None:
+        self._events.append(event)
+
+    def below(self, path: str, most: int = 32) -> Sequence[Event]:
+        """The last events of an actor and of all below it, oldest first."""
+        below = f"{path}/"
+        found = (
+            event
+            for event in reversed(self._events)
+            if event.path == path or event.path.startswith(below)
+        )
+        return tuple(islice(found, most))[::-1]
+
+    def cleanup(self, path: str, incarnation: int) -> Cleaned | None:
+        """What the cleanup of an incarnation that has just ended did."""
+        for event in reversed(self._events):
+            if (
+                isinstance(event, Cleaned)
+                and event.path == path
+                and event.incarnation == incarnation
+            ):
+                return event
+        return None
+
+
+def decision(planner: Planner, name: str, actions: Sequence[Action]) -> Decision:
+    """Put in a word what the planner makes of the end of a child."""
+    for action in actions:
+        match action:
+            case GiveUp():
+                return "give up"
+            case Shutdown():
+                return "shut down"
+            case Dismiss(gone) if gone == name:
+                return "forget"
+            case Start(started) if started == name:
+                return "restart"
+            case _:
+                pass
+    return "restart with its group" if planner.wants(name) else "leave down"

@@ -1,0 +1,397 @@
+"""One child of a supervisor: starting it, stopping it, looking at it.
+
+A role carries out what it is told and reports what happens; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from actors import Actor, Exit, Ref
+from actors._core.incarnation import Incarnation
+from actors._core.mailbox import STOP
+from supervision.events import Restarted, StartTimedOut, Stuck
+from supervision.plan import (
+    ChildExited,
+    ChildStarted,
+    ChildStopped,
+    ChildStuck,
+    StartFailed as StartHasFailed,
+)
+from supervision.reports import Recorder
+from supervision.snapshot import Snapshot, State
+from supervision.specs import Child
+
+if TYPE_CHECKING:
+    from supervision.roles import Roles
+
+UNWIND = 1.0
+"""Seconds a cancelled child may take to unwind, beyond its cleanup budget, before
+it is stuck."""
+
+DEFAULT_SHUTDOWN = 5.0
+"""Seconds a child that is no supervisor may take for the message in hand."""
+
+REMIND = 60.0
+"""Seconds between two reports of the same stuck child."""
+
+
+class StartFailed(Exception):
+    """A child did not start, or not come up again; ``__cause__`` says why."""
+
+
+class Occasion:
+    """Something that several may wait for, and that comes again and again."""
+
+    def __init__(self) -> None:
+        self._next = _Next()
+
+    def next(self) -> Callable[[], Awaitable[None]]:
+        """Return what waits for the next time, even if that is over by then."""
+        return self._next.wait
+
+    def comes(self, error: Exception | None = None) -> None:
+        """Wake those who wait; ``error`` is raised to them: it will not come."""
+        this, self._next = self._next, _Next()
+        this.error = error
+        this.event.set()
+
+
+class _Next:
+    __slots__ = ("error", "event")
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self.error: Exception | None = None
+
+    async def wait(self) -> None:
+        await self.event.wait()
+        if self.error is not None:
+            raise self.error
+
+
+class Parent(Actor):
+    """An actor with children. What it needs to know is told by its own role."""
+
+    final = False
+    """Whether its end, when it comes, is for good."""
+    recorder: Recorder | None = None
+    on_held_up: Callable[[], None] | None = None
+    """Call it when all has stopped but children that are stuck."""
+
+    def pictures(self) -> tuple[Snapshot, ...]:
+        """The children as they are, in the order of their start."""
+        raise NotImplementedError
+
+    def stuck(self) -> Sequence[Stuck]:
+        """Those below it that cannot be ended, and where they hang."""
+        raise NotImplementedError
+
+
+class Role:
+    """One child of one incarnation of a supervisor."""
+
+    def __init__(self, child: Child[Any], ref: Ref[Any], roles: Roles) -> None:
+        self.child = child
+        self.ref = ref
+        self.state: State = "starting"
+        self.restarts = 0
+        self.last: Exit | None = None
+        """How the latest incarnation ended."""
+        self.crash: Exit | None = None
+        """The same, if it failed and nobody has reported that yet."""
+        # For whoever asked for it; the supervisor tells.
+        self.comes_up = Occasion()
+        self.goes_down = Occasion()
+        self._roles = roles
+        self._life: Incarnation | None = None
+        self._task: trio.lowlevel.Task | None = None
+        self._backoff = trio.CancelScope()
+        self._up = False
+        self._asked = False
+        """Whether it is to stop, so that its end is no news."""
+        self._seen_off = False
+        self._begun = trio.Event()
+        # Invariant: set iff no incarnation lives, nor will without a further start().
+        self._over = trio.Event()
+        self._over.set()
+        # Invariant: set iff there is nothing to wait for: it is over, or it is stuck.
+        self._settled = trio.Event()
+        self._settled.set()
+
+    @property
+    def name(self) -> str:
+        """That of its child."""
+        return self.child.name
+
+    # -- starting -----------------------------------------------------------------
+
+    def start(self, delay: float = 0.0) -> None:
+        """Begin the next incarnation in ``delay`` seconds, in a task of its own.
+
+        What comes of it is reported: `ChildStarted` and later `ChildExited`, or
+        `StartFailed`. Once it was told to stop, nothing is but what `see_off` says.
+        """
+        self._up = self._asked = self._seen_off = False
+        self._begun, self._over, self._settled = (trio.Event() for _ in range(3))
+        self._backoff = trio.CancelScope()
+        self.state = "backing off" if delay else "starting"
+        self.ref._mailbox.reopen()
+        self.ref._mailbox.waits_for.clear()
+        self._roles.spawn(self._play, delay)
+
+    async def begun(self) -> None:
+        """Wait until the start is over.
+
+        Raises:
+            StartFailed: it did not come up.
+        """
+        await self._begun.wait()
+        if not self._up:
+            failure = self.last and self.last.failure
+            if isinstance(failure, StartFailed):
+                raise failure
+            raise StartFailed(f"{self.ref.path} was stopped while it started")
+
+    async def _play(self, delay: float) -> None:
+        try:
+            with self._backoff:
+                await trio.sleep(delay)
+            if not self._asked:
+                await self._live()
+        finally:
+            self._life = self._task = None
+            self.state = "stopped"
+            for event in (self._begun, self._over, self._settled):
+                event.set()
+        if self._asked:
+            return
+        if self._up:
+            exit_ = self.last or Exit("killed")
+            failed = exit_.kind not in ("normal", "shutdown")
+            self._roles.report(self, ChildExited(self.name, failed))
+        else:
+            self._roles.report(self, StartHasFailed(self.name))
+
+    async def _live(self) -> None:
+        box, child = self.ref._mailbox, self.child
+        self.state = "starting"
+        box.incarnations += 1
+        life = Incarnation(
+            self.ref,
+            self._make,
+            box.incarnations,
+            handler_timeout=child.handler_timeout,
+            cleanup=child.cleanup,
+        )
+        self._life, self._task = life, trio.lowlevel.current_task()
+        self._roles.spawn(self._limit_start, life)
+        exit_ = Exit("killed")
+        try:
+            exit_ = await life.live(self._is_up)
+            if not self._up and not self._asked:
+                exit_ = self._start_failed(life, exit_)
+        finally:
+            self.last = exit_
+            self.crash = exit_ if exit_.failed else None
+
+    def _make(self) -> object:
+        actor = self.child.factory()
+        if isinstance(actor, Parent):
+            actor.recorder = self._roles.recorder
+            actor.on_held_up = self._held_up
+        return actor
+
+    def _is_up(self) -> None:
+        self._up = True
+        self._begun.set()
+        if self._asked:
+            return
+        self.state = "running"
+        if self.ref._mailbox.incarnations > 1:
+            self.restarts += 1
+            self._roles.emit(Restarted(self.ref.path, self.ref._mailbox.incarnations))
+        self._roles.report(self, ChildStarted(self.name))
+
+    def _start_failed(self, life: Incarnation, exit_: Exit) -> Exit:
+        """Say why it did not start."""
+        error = life.why_interrupted
+        if error is None:
+            failure = exit_.failure
+            how = f"did not start: {failure!r}" if failure else "was killed"
+            error = StartFailed(f"{self.ref.path} {how}")
+            error.__cause__ = failure
+        return Exit("failed", error)
+
+    async def _limit_start(self, life: Incarnation) -> None:
+        seconds, path = self.child.start_timeout, self.ref.path
+        with trio.move_on_after(seconds):
+            await self._begun.wait()
+        if self._life is not life or self._begun.is_set() or self._asked:
+            return
+        self._roles.emit(StartTimedOut(path, life.number, seconds))
+        why = f"{path} did not finish started() within {seconds:g} s"
+        life.interrupt(StartFailed(why), reason=why)
+        if not await self.ended():
+            self._asked = True
+            await self.see_off()
+
+    # -- stopping -------------------------------------------------------------------
+
+    def stop(self, *, final: bool) -> None:
+        """Ask it to stop, or cancel whatever leads to its next incarnation."""
+        life = self._life
+        if final and life is not None and isinstance(life.actor, Parent):
+            life.actor.final = True
+        if self._asked:
+            return
+        self._asked = True
+        reason = f"{self.ref.path} is being stopped"
+        self._backoff.cancel(reason=reason)
+        if life is None or self.state == "stuck":
+            return
+        self.state = "stopping"
+        if self._up:
+            self.ref._mailbox.post(STOP)
+        else:
+            life.interrupt(None, reason)
+
+    async def see_off(self) -> None:
+        """Wait for the end of what was told to stop, and report it."""
+        if self._seen_off:
+            return
+        self._seen_off = True
+        if not await self.ended():
+            self._roles.report(self, ChildStuck(self.name))
+            await self._over.wait()
+        self._roles.report(self, ChildStopped(self.name))
+
+    async def ended(self) -> bool:
+        """Wait for the end of what was told to stop; False: it is stuck.
+
+        It may finish the message in hand within ``shutdown`` seconds; then it is
+        cancelled, and has its cleanup budget.
+        """
+        life = self._life
+        if await self._within(self._patience()) or life is None:
+            return self._over.is_set()
+        if self._up:  # a start has been cancelled already
+            life.scope.cancel(reason=f"{self.ref.path} did not stop in time")
+            parent = isinstance(life.actor, Parent)
+            await self._within(math.inf if parent else self._unwinding())
+        if not self._settled.is_set():
+            self._declare_stuck(life)
+        return self._over.is_set()
+
+    def _patience(self) -> float:
+        # The children of a supervisor have limits of their own.
+        actor = None if self._life is None else self._life.actor
+        if not self._up:
+            return math.inf if isinstance(actor, Parent) else self._unwinding()
+        if self.child.shutdown is not None:
+            return self.child.shutdown
+        return math.inf if isinstance(actor, Parent) else DEFAULT_SHUTDOWN
+
+    def _unwinding(self) -> float:
+        return self.child.cleanup + UNWIND
+
+    async def _within(self, seconds: float) -> bool:
+        with trio.move_on_after(seconds):
+            await self._settled.wait()
+        return self._settled.is_set()
+
+    # -- stuck ------------------------------------------------------------------------
+
+    def _declare_stuck(self, life: Incarnation) -> None:
+        self._give_up_hope(life)
+        self._roles.emit(self._stuck_at())
+        self._roles.spawn(self._remind)
+
+    def _held_up(self) -> None:
+        """A supervisor: it has stopped, but for children that are stuck."""
+        life = self._life
+        if life is None:
+            return
+        self._give_up_hope(life)
+        if not self._up and not self._asked:
+            self._asked = True
+            self._roles.spawn(self.see_off)
+
+    def _give_up_hope(self, life: Incarnation) -> None:
+        """Let nobody wait for it any more."""
+        self.state = "stuck"
+        exit_ = Exit("killed")
+        life.settle(exit_)
+        self._roles.refuse(self.ref, exit_)
+        self._begun.set()
+        self._settled.set()
+
+    async def _remind(self) -> None:
+        # Shielded against the end of the supervisor, which waits for that task too.
+        with trio.CancelScope(shield=True):
+            while not self._over.is_set():
+                with trio.move_on_after(REMIND):
+                    await self._over.wait()
+                    return
+                self._roles.emit(self._stuck_at())
+
+    def stuck(self) -> Sequence[Stuck]:
+        """Those of this role and below that cannot be ended, and where they hang."""
+        if self.state != "stuck":
+            return ()
+        actor = None if self._life is None else self._life.actor
+        return actor.stuck() if isinstance(actor, Parent) else (self._stuck_at(),)
+
+    async def over(self) -> None:
+        """Wait until no task of it lives."""
+        await self._over.wait()
+
+    def _stuck_at(self) -> Stuck:
+        stack: list[str] = []
+        if self._task is not None:
+            stack = [
+                f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}"
+                for frame, line in self._task.iter_await_frames()
+            ]
+        return Stuck(self.ref.path, self.ref._mailbox.incarnations, stack)
+
+    # -- looking ----------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """A picture of the role, and of the tree below it."""
+        return picture(
+            self.ref, self._life, self.state, restarts=self.restarts, last=self.last
+        )
+
+
+def picture(
+    ref: Ref[Any],
+    life: Incarnation | None,
+    state: State,
+    *,
+    restarts: int,
+    last: Exit | None,
+) -> Snapshot:
+    """Describe one role without asking it."""
+    box = ref._mailbox
+    current = None if life is None else life.message
+    actor = None if life is None else life.actor
+    return Snapshot(
+        path=box.path,
+        kind=box.receiver,
+        state=state,
+        incarnation=box.incarnations,
+        restarts=restarts,
+        mailbox=len(box.user),
+        capacity=box.capacity,
+        senders_waiting=len(box.waiting),
+        current=None if current is None else type(current).__name__,
+        handled=box.handled,
+        waits_for=[other.path for other in box.waits_for],
+        last_exit=last,
+        children=actor.pictures() if isinstance(actor, Parent) else (),
+    )
