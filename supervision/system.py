@@ -186,7 +186,7 @@ class System:
 
     def _raise_failure(self, exit_: Exit) -> None:
         if self._shutdown_stuck is not None:
-            raise self._shutdown_stuck
+            raise self._shutdown_stuck from exit_.failure
         if exit_.failed or (exit_.kind == "killed" and not self._hurried):
             name = self._host.ref.path
             raise SystemFailed(f"{name} has {_how(exit_)}") from exit_.failure
