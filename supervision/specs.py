@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -119,8 +120,8 @@ def check_children(children: Iterable[Child[Any]]) -> None:
                 f"{child!r} is no child; wrap its factory: Child('name', factory)"
             )
         names.append(child.name)
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"children need names of their own; twice: {sorted(twice)}")
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise ValueError(f"children need names of their own; twice: {twice}")
 
 
 @attrs.frozen
@@ -138,7 +139,7 @@ class Backoff:
         try:
             return min(self.cap, self.first * self.factor**attempt)
         except OverflowError:
-            return self.cap
+            return self.cap if self.first else 0
 
 
 @attrs.frozen

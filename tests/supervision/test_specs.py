@@ -55,6 +55,7 @@ def test_the_longest_delay_doubles_up_to_its_cap() -> None:
     backoff = Backoff(first=0.1, factor=2, cap=1)
     assert [backoff.longest(n) for n in range(5)] == [0.1, 0.2, 0.4, 0.8, 1]
     assert backoff.longest(10_000) == 1
+    assert Backoff(first=0).longest(10_000) == 0
 
 
 def test_the_window_slides() -> None:
