@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 import trio
@@ -33,27 +33,30 @@ class Costs:
     """Of one system, per actor or message."""
 
     start: float
+    """Microseconds of CPU."""
     stop: float
+    """Microseconds of CPU."""
     message: float
     """In spins, so that a slower moment of the machine does not count."""
 
 
 def rows() -> Iterator[Row]:
     """Systems of each size, one after the other."""
-    found: dict[int, list[Costs]] = {}
-    for size, repeats in SIZES.items():
-        found[size] = [trio.run(costs, size) for _ in range(repeats)]
-    many = {size: each for size, each in found.items() if size > 1}
-    yield MESSAGE.found(*_growth({n: [c.message for c in found[n]] for n in found}))
-    yield START.found(*_growth({n: [c.start * 1e6 for c in many[n]] for n in many}))
-    yield STOP.found(*_growth({n: [c.stop * 1e6 for c in many[n]] for n in many}))
+    found = [
+        [trio.run(costs, size) for _ in range(repeats)]
+        for size, repeats in SIZES.items()
+    ]
+    many = found[1:]
+    yield MESSAGE.found(*growth([[cost.message for cost in each] for each in found]))
+    yield START.found(*growth([[cost.start for cost in each] for each in many], "us"))
+    yield STOP.found(*growth([[cost.stop for cost in each] for each in many], "us"))
 
 
-def _growth(costs: dict[int, list[float]]) -> tuple[float, str]:
-    """How much the dearest size costs of the smallest, and what each does."""
-    medians = [statistics.median(each) for each in costs.values()]
+def growth(sizes: Sequence[Sequence[float]], unit: str = "spins") -> tuple[float, str]:
+    """How often the smallest size fits into the dearest, and what each costs."""
+    medians = [statistics.median(each) for each in sizes]
     note = ", ".join(f"{each:.3g}" for each in medians)
-    return max(medians) / medians[0], note
+    return max(medians) / medians[0], f"{note} {unit}"
 
 
 async def costs(size: int) -> Costs:
@@ -76,7 +79,7 @@ async def costs(size: int) -> Costs:
     in_order = [system.ref(child).path for child in (*reversed(idle), worker)]
     if stopped[: len(in_order)] != in_order:
         raise RuntimeError("they did not stop in the reverse order of their start")
-    return Costs((started - begin) / size, (left - leaving) / size, message)
+    return Costs((started - begin) / size * 1e6, (left - leaving) / size * 1e6, message)
 
 
 async def _message(echo: Ref[Echo]) -> float:

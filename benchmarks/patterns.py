@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from actors import Actor, Tell
+from benchmarks.finish import Finish
 from benchmarks.harness import Case, Operate, cheaper, measure
 from benchmarks.table import Row
 from supervision import Child, System
@@ -34,28 +35,6 @@ class Target(Protocol):
     """Where a token can be sent: a ref, or the sending end of a channel."""
 
     async def send(self, token: Token, /) -> None: ...
-
-
-class Finish:
-    """Counts the tokens that have come to their end."""
-
-    def __init__(self) -> None:
-        self._expected = 0
-        self._over = trio.Event()
-
-    def expect(self, tokens: int) -> None:
-        """Begin to count anew."""
-        self._expected, self._over = tokens, trio.Event()
-
-    def one(self) -> None:
-        """One more is there."""
-        self._expected -= 1
-        if not self._expected:
-            self._over.set()
-
-    async def wait(self) -> None:
-        """Wait until all are."""
-        await self._over.wait()
 
 
 class Node:

@@ -15,6 +15,7 @@ from benchmarks.messages import ask, channel, send
 from benchmarks.table import Row
 from supervision import Child, System
 
+NO_PYKKA = "pykka is not installed: pip install '.[bench]'"
 PYKKA_TELL = Row("pykka, pinned: tell", 1.2, 3)
 PYKKA_ASK = Row("pykka, pinned: ask", 0.6, 1)
 PYKKA_SPAWN = Row("pykka, pinned: spawn", 3, 5)
@@ -38,7 +39,7 @@ def pykka_rows() -> Iterator[Row]:
     """Threads on the same one core."""
     if find_spec("pykka") is None:
         for row in PYKKA_TELL, PYKKA_ASK, PYKKA_SPAWN:
-            yield row.unmeasured("pykka is not installed: pip install '.[bench]'")
+            yield row.unmeasured(NO_PYKKA)
         return
     from benchmarks import pykka_cases  # noqa: PLC0415 - needs an extra
 

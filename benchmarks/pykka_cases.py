@@ -64,3 +64,19 @@ async def spawn() -> AsyncIterator[Operate]:
     finally:
         for ref in refs:
             ref.stop()
+
+
+@asynccontextmanager
+async def restart() -> AsyncIterator[Operate]:
+    """Stop an actor and start another: the nearest that pykka has to a restart."""
+    refs = [Echo.start()]
+
+    async def operate(n: int) -> None:
+        for _ in range(n):
+            refs.pop().stop()
+            refs.append(Echo.start())
+
+    try:
+        yield operate
+    finally:
+        refs.pop().stop()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import growth, memory, messages, patterns, peers, waits
 from benchmarks.harness import pin
-from benchmarks.table import Row, report
+from benchmarks.table import Row, options, report
 
 
 def rows(triotp: Path | None) -> Iterator[Row]:
@@ -23,17 +22,11 @@ def rows(triotp: Path | None) -> Iterator[Row]:
     yield from growth.rows()
 
 
-def main() -> int:
-    """Read the command line, and measure."""
-    parser = ArgumentParser(prog="python -m benchmarks.runtime")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write it there")
+if __name__ == "__main__":
+    parser = options("runtime")
     parser.add_argument(
         "--triotp", type=Path, metavar="PYTHON", help="an interpreter that has triotp"
     )
     arguments = parser.parse_args()
     pin()
-    return report(rows(arguments.triotp), arguments.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report(rows(arguments.triotp), arguments.json))

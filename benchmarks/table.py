@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -64,6 +65,13 @@ class Row:
 def at_most(name: str, floor: float, aim: float, unit: str) -> Row:
     """Make a row whose value is to stay below a bound."""
     return Row(name, floor, aim, unit, "lower")
+
+
+def options(name: str) -> ArgumentParser:
+    """Make the command line that every benchmark has."""
+    parser = ArgumentParser(prog=f"python -m benchmarks.{name}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write it there")
+    return parser
 
 
 def report(rows: Iterable[Row], path: Path | None) -> int:

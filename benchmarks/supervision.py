@@ -1,0 +1,102 @@
+"""Crashes, starts and stops of many: ``python -m benchmarks.supervision``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.util import find_spec
+from itertools import chain
+
+import attrs
+import trio
+
+from actors import Actor, Tell
+from actors.events import Event
+from benchmarks.finish import Finish
+from benchmarks.growth import costs, growth
+from benchmarks.harness import Case, Operate, cheaper, measure, pin
+from benchmarks.peers import NO_PYKKA
+from benchmarks.table import Row, at_most, options, report
+from supervision import Backoff, Child, Intensity, System
+from supervision.events import Restarted
+
+RESTART = at_most("crash to restarted, 10^2, 10^3, 10^4 children, each", 1.5, 1.1, "x")
+PYKKA = Row("pykka, pinned: stop and start against crash to restarted", 3, 5)
+START = at_most("supervisor: start of 10^2, 10^3, 10^4 children, each", 1.5, 1.1, "x")
+STOP = at_most("supervisor: stop in order of 10^2 ... 10^4, each", 1.5, 1.1, "x")
+
+
+@attrs.frozen
+class Crash(Tell["Fragile"]):
+    """Make the receiver fail."""
+
+
+class Fragile(Actor):
+    """Fails on demand."""
+
+    @Crash.handled
+    async def crash(self, m: Crash) -> None:
+        raise RuntimeError("as it was told to")
+
+
+@asynccontextmanager
+async def crashes(size: int) -> AsyncIterator[Operate]:
+    """Let children of one supervisor crash, all at once; wait until all are back."""
+    finish = Finish()
+
+    def note(event: Event) -> None:
+        if isinstance(event, Restarted):
+            finish.one()
+
+    async def operate(n: int) -> None:
+        finish.expect(n)
+        for child in children[:n]:
+            await system.ref(child).send(Crash())
+        await finish.wait()
+
+    children = [Child(str(n), Fragile) for n in range(size)]
+    system = System(
+        *children,
+        # At once and as often as it takes: the machinery is measured, not the policy.
+        backoff=Backoff(first=0, cap=0),
+        intensity=Intensity(restarts=10 * size, within=3600),
+        on_event=[note],
+    )
+    async with system:
+        yield operate
+
+
+def restart_rows() -> Iterator[Row]:
+    """The first two, which share what they measure."""
+    small = {str(n): Case(partial(crashes, n), n) for n in (100, 1_000)}
+    if pykka_is_there := find_spec("pykka") is not None:
+        from benchmarks import pykka_cases  # noqa: PLC0415 - needs an extra
+
+        small["pykka"] = Case(pykka_cases.restart, 100)
+    spent = measure(small, rounds=9)
+    large = measure({"10000": Case(partial(crashes, 10_000), 10_000)}, rounds=3)
+    found = {**spent.rounds, **large.rounds}
+    sizes = [[seconds * 1e6 for seconds in found[n]] for n in ("100", "1000", "10000")]
+    yield RESTART.found(*growth(sizes, "us"))
+    if pykka_is_there:
+        yield PYKKA.found(*cheaper(spent, "100", "pykka"))
+    else:
+        yield PYKKA.unmeasured(NO_PYKKA)
+
+
+def start_rows() -> Iterator[Row]:
+    """Start and stop; that they stop in order is checked."""
+    found = [
+        [trio.run(costs, size) for _ in range(repeats)]
+        for size, repeats in {100: 9, 1_000: 9, 10_000: 3}.items()
+    ]
+    yield START.found(*growth([[cost.start for cost in each] for each in found], "us"))
+    yield STOP.found(*growth([[cost.stop for cost in each] for each in found], "us"))
+
+
+if __name__ == "__main__":
+    arguments = options("supervision").parse_args()
+    pin()
+    sys.exit(report(chain(restart_rows(), start_rows()), arguments.json))
