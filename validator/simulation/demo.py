@@ -18,13 +18,13 @@ from rich.console import Console
 
 from actors.events import Sink
 from supervision import Child, SystemFailed
+from supervision.app import App, run_app
 from validator.actors.database import ProcessingRows
 from validator.actors.service import Service
 from validator.adapters import embedded
 from validator.adapters.dst_files import DstFiles
 from validator.adapters.fiber.crypto import Hotkey
 from validator.adapters.fiber.transport import connect
-from validator.adapters.groups import ungrouped
 from validator.adapters.postgres import check_dsn, postgres_opener
 from validator.app import Ports, build
 from validator.domain.dst import scaled
@@ -90,12 +90,12 @@ def demonstrate(
     with _database(options) as database:
         run = _Run(options, plan, database, progress, log)
         try:
-            trio.run(run.main)
+            code = run_app(run.main)
         except (SystemFailed, SubnetDied) as error:
             raise _explained(error) from error
-    if run.interrupted is not None:
-        console.print(f"stopped by {run.interrupted.name}")
-        return 128 + run.interrupted
+    if code:
+        console.print(f"stopped by {signal.Signals(code - 128).name}")
+        return code
     report = run.report()
     console.print(table(report))
     if options.json is not None:
@@ -181,35 +181,21 @@ class _Run:
     database: _Database
     progress: Progress
     log: Sink
-    interrupted: signal.Signals | None = None
     _cast: tuple[Candidate, ...] = ()
     _weights: Mapping[int, int] = attrs.field(factory=dict[int, int])
     _processing_rows: int = 0
     _tasks: int = 0
     _seconds: float = 0.0
 
-    async def main(self) -> None:
-        """Run until enough is scored, or a signal comes; then stop everything."""
+    async def main(self, app: App) -> None:
+        """Run until enough is scored; then stop everything."""
         begin, tasks = trio.current_time(), _count_tasks()
-        with ungrouped():
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self._watch_signals, nursery.cancel_scope)
-                if self.database.directory is None:
-                    await self._check_dsn()
-                async with open_subnet(self._spec()) as subnet:
-                    await self._validate(subnet)
-                nursery.cancel_scope.cancel()
+        if self.database.directory is None:
+            await self._check_dsn()
+        async with open_subnet(self._spec()) as subnet:
+            await self._validate(app, subnet)
         self._tasks = _count_tasks() - tasks
         self._seconds = trio.current_time() - begin
-
-    async def _watch_signals(
-        self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None]
-    ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for number in signals:
-                self.interrupted = signal.Signals(number)
-                scope.cancel(reason=f"received {self.interrupted.name}")
 
     async def _check_dsn(self) -> None:
         try:
@@ -252,7 +238,7 @@ class _Run:
     def _hotkey(self) -> Hotkey:
         return draw_hotkey(self.options.seed, "validator")
 
-    async def _validate(self, subnet: Subnet) -> None:
+    async def _validate(self, app: App, subnet: Subnet) -> None:
         calendar = SimulatedCalendar(self.plan.first - LEAD, hour=self.options.hour)
         chain = SimulatedChain(self._registrations(subnet), calendar=calendar)
         ports = Ports(
@@ -269,7 +255,7 @@ class _Run:
             on_event=[self.log, self.progress],
             random=Random(self.options.seed),
         )
-        async with validator.system as system:
+        async with app.serve(validator.system) as system:
             calendar.go()
             await self.progress.done.wait()
             await system.stop(validator.tasks)
