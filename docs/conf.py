@@ -23,7 +23,10 @@ nitpicky = True
 default_role = "any"
 nitpick_ignore_regex = [
     # Other people's documentation: built without a network, nothing is looked up.
-    ("py:.*|any", r"(trio|collections|contextlib|random|typing|types|attrs)\..*"),
+    (
+        "py:.*|any",
+        r"(trio|collections|contextlib|random|signal|typing|types|attrs)\..*",
+    ),
     ("py:.*", r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random)"),
     ("py:.*", r"(Any|Literal|Self|Generic|optional|AbstractAsyncContextManager)"),
     # Fields and classes of the same module that are not documented themselves.
@@ -32,8 +35,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(.*\.)?[A-Z](_co|_contra)?"),
 ]
 
-myst_heading_anchors = 3
-myst_enable_extensions = ["attrs_inline"]
 python_use_unqualified_type_names = True
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
