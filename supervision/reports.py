@@ -45,16 +45,14 @@ class Recorder:
 
 def decision(planner: Planner, name: str, actions: Sequence[Action]) -> Decision:
     """Put in a word what the planner makes of the end of a child."""
-    for action in actions:
-        match action:
-            case GiveUp():
-                return "give up"
-            case Shutdown():
-                return "shut down"
-            case Dismiss(gone) if gone == name:
-                return "forget"
-            case Start(started) if started == name:
-                return "restart"
-            case _:
-                pass
-    return "restart with its group" if planner.wants(name) else "leave down"
+    match actions:
+        case [*_, GiveUp()]:
+            return "give up"
+        case [*_, Shutdown()]:
+            return "shut down"
+        case _ if Dismiss(name) in actions:
+            return "forget"
+        case _ if any(isinstance(a, Start) and a.name == name for a in actions):
+            return "restart"
+        case _:
+            return "restart with its group" if planner.wants(name) else "leave down"

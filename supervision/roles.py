@@ -64,18 +64,17 @@ class Roles:
 
     # -- who belongs here -------------------------------------------------------------
 
+    def ref(self, child: Child[Any]) -> Ref[Any]:
+        """The ref of a child, here or anywhere."""
+        return self._registry.ref(child, child.name, child.mailbox)
+
     def adopt(self, child: Child[Any]) -> Role:
         """Take a child under this supervisor; it is not started yet.
 
         Raises:
-            ValueError: it belongs to another supervisor, or has stopped for good.
+            ValueError: it belongs to another supervisor.
         """
-        me, ref = self._ctx.me, self._registry.ref(child, child.name, child.mailbox)
-        # One that the previous incarnation had, and did not dismiss, was down or stuck.
-        if ref.gone is not None and child not in self._orphans:
-            raise ValueError(
-                f"{ref.path} has stopped for good; make a new Child to start it again"
-            )
+        me, ref = self._ctx.me, self.ref(child)
         self._registry.adopt(me, child, ref)
         self._orphans.pop(child, None)
         box = ref._mailbox

@@ -211,6 +211,10 @@ class Supervisor(Parent):
             raise Rejected(
                 f"{self.ctx.me.path} has a child {child.name!r} already{hint}"
             )
+        if self._roles.ref(child).gone is not None:
+            raise Rejected(
+                f"{child.name!r} has stopped for good; make a new Child to start it"
+            )
         try:
             child.check_significance(self._auto_shutdown)
         except ValueError as error:
@@ -324,17 +328,17 @@ class Supervisor(Parent):
         self.ctx.emit(Crashed(path, number, crash, cleaned, decision))
 
     def _do(self, action: Action) -> None:
-        role = self._roles[action.name]
         match action:
-            case Start(_, attempt):
-                self._start(role, attempt)
-            case StopIt(_, final):
+            case Start(name, attempt):
+                self._start(self._roles[name], attempt)
+            case StopIt(name, final):
+                role = self._roles[name]
                 role.stop(final=final)
                 self._roles.spawn(role.see_off)
-            case Dismiss():
-                self._roles.dismiss(role)
-            case GiveUp():
-                self._give_up(role)
+            case Dismiss(name):
+                self._roles.dismiss(self._roles[name])
+            case GiveUp(name):
+                self._give_up(name)
             case Shutdown():
                 raise Stop
             case _:
@@ -348,11 +352,11 @@ class Supervisor(Parent):
             self.ctx.emit(BackingOff(role.ref.path, self._blame, attempt + 1, delay))
         role.start(delay)
 
-    def _give_up(self, role: Role) -> None:
+    def _give_up(self, name: str) -> None:
         path, history = self.ctx.me.path, tuple(self._charged)
         events: Sequence[Any] = self.recorder.below(path) if self.recorder else ()
-        self.ctx.emit(Escalated(path, role.name, history, events))
-        raise MaxRestarts(path, role.name, history) from history[-1].failure
+        self.ctx.emit(Escalated(path, name, history, events))
+        raise MaxRestarts(path, name, history) from history[-1].failure
 
     # -- the end ----------------------------------------------------------------------
 

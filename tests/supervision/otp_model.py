@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -241,6 +241,9 @@ class Slot:
 class OtpSupervisor:
     """One incarnation of a supervisor."""
 
+    gives_up: ClassVar[How] = "shutdown"
+    """How it ends if it has restarted too often, as its own supervisor sees it."""
+
     def __init__(self, world: World, spec: Branch, parent: Parent | None) -> None:
         self.alive = False
         self._world = world
@@ -346,7 +349,7 @@ class OtpSupervisor:
         if len(recent) > self._spec.intensity:
             slot.state = "undefined"
             world.emit("^", self._spec.name)
-            self._end()
+            self._end(self.gives_up)
             return
         slot.state = "undefined"
         place = self._slots.index(slot)
@@ -363,10 +366,10 @@ class OtpSupervisor:
             failed.state = "restarting"
             self._mailbox.append((failed.spec.name, "try again"))
 
-    def _end(self) -> None:
+    def _end(self, how: How = "shutdown") -> None:
         self.stop()
         if self._parent is not None:
-            self._parent.exited(self._spec.name, "shutdown")
+            self._parent.exited(self._spec.name, how)
 
     # Mechanics.
 

@@ -73,6 +73,14 @@ class Part(Actor):
         raise Stop
 
 
+class Fragile(Part):
+    """Starts once and never again."""
+
+    async def started(self) -> None:
+        if self.ctx.incarnation > 1:
+            raise OSError("what it needs is away")
+
+
 def parts(
     names: str, log: list[str] | None = None, **policy: object
 ) -> list[Child[Part]]:

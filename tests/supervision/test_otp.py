@@ -1,4 +1,4 @@
-"""The planner does as Erlang/OTP does, and so does the model of it.
+"""Supervisors do as Erlang/OTP does; so do the planner alone, and the model of it.
 
 `cases.json` holds what a real OTP did; otp/record.py made it.
 """
@@ -6,13 +6,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from random import Random
+from typing import ClassVar
 
+import attrs
 import pytest
 from hypothesis import given, settings, strategies as st
 from otp import record
-from otp_model import OtpSupervisor, Scenario, World, from_json
+from otp_model import (
+    Exits,
+    How,
+    Operation,
+    OtpSupervisor,
+    Scenario,
+    World,
+    from_json,
+)
 from planned import PlannedSupervisor
+from played import Stage
 
 Maker = type[OtpSupervisor] | type[PlannedSupervisor]
 MAKERS: tuple[Maker, ...] = (OtpSupervisor, PlannedSupervisor)
@@ -51,6 +63,45 @@ def test_the_planner_does_what_the_model_does(random: Random) -> None:
     scenario = (record.pausing_scenario if pausing else record.scenario)(random)
     expected = World(scenario, OtpSupervisor).play()
     assert World(scenario, PlannedSupervisor).play() == expected
+
+
+class OurSupervisor(OtpSupervisor):
+    """As in OTP; but a supervisor that gives up has failed, to its own as well."""
+
+    gives_up: ClassVar[How] = "boom"
+
+
+def one_at_a_time(operations: Sequence[Operation]) -> Iterator[Operation]:
+    """OTP handles the next exit when the restart for the last is over; we at once."""
+    for operation in operations:
+        if isinstance(operation, Exits):
+            yield from (Exits(operation.supervisor, [e]) for e in operation.exits)
+        else:
+            yield operation
+
+
+def test_a_real_system_goes_as_in_otp_wherever_the_two_are_meant_to_agree(
+    cases: list[tuple[Scenario, list[str]]],
+) -> None:
+    compared = 0
+    for scenario, steps in cases:
+        if (
+            len(list(one_at_a_time(scenario.operations))) == len(scenario.operations)
+            and World(scenario, OurSupervisor).play() == steps
+        ):
+            compared += 1
+            assert Stage(scenario).play() == steps, scenario
+    assert compared >= 500
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=100)
+def test_a_real_system_does_what_the_model_does(random: Random) -> None:
+    pausing = random.random() < 0.2
+    drawn = (record.pausing_scenario if pausing else record.scenario)(random)
+    operations = tuple(one_at_a_time(drawn.operations))
+    scenario = attrs.evolve(drawn, operations=operations)
+    assert Stage(scenario).play() == World(scenario, OurSupervisor).play()
 
 
 @pytest.mark.real

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import trio
 from hypothesis import given, strategies as st
-from parts import CALM, Crash, End, Life, Nap, Part
+from parts import CALM, Crash, End, Fragile, Life, Nap, Part
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
@@ -38,14 +38,6 @@ from supervision.events import (
     Restarted,
     StartTimedOut,
 )
-
-
-class Fragile(Part):
-    """Starts once and never again."""
-
-    async def started(self) -> None:
-        if self.ctx.incarnation > 1:
-            raise OSError("what it needs is away")
 
 
 async def test_children_start_in_order_and_stop_in_reverse() -> None:
@@ -405,3 +397,134 @@ def test_every_incarnation_is_cleaned_up_once_and_before_the_next(
                 alive -= 1
                 assert alive == 0, "cleaned once"
         assert alive == 0, "nothing is left at the end"
+
+
+async def test_a_system_ends_when_its_significant_child_does() -> None:
+    log: list[str] = []
+    a, b = Child("a", lambda: Part(log)), Child("b", lambda: Part(log))
+    main = Child("main", Part, restart="temporary", significant=True)
+    async with System(a, b, main, auto_shutdown="any_significant") as system:
+        system.ref(main).tell(End())
+        await trio.sleep_forever()
+    assert log[-2:] == ["-app/b", "-app/a"]
+
+
+async def test_a_supervisor_that_shut_down_has_ended_normally(
+    events: list[Event],
+) -> None:
+    job = Child("job", Part, restart="transient", significant=True)
+    inner = Child(
+        "inner",
+        lambda: Supervisor(job, auto_shutdown="all_significant"),
+        restart="transient",
+    )
+    async with System(inner, on_event=[events.append]) as system:
+        system.ref(job).tell(End())
+        await wait_all_tasks_blocked()
+        with pytest.raises(ActorGone):
+            await system.ref(inner).ask(GetChildren())
+    (stopped,) = [e for e in events if isinstance(e, Stopped) and e.path == "app/inner"]
+    assert stopped.exit.kind == "normal"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_children_of_a_supervisor_whose_parent_failed_come_back(
+    seed: int,
+) -> None:
+    part, twin = Child("part", Part), Child("twin", Part)
+    inner = Child("inner", lambda: Supervisor(part))
+    outer = Child("outer", lambda: Supervisor(inner, twin, intensity=Intensity(0)))
+    async with System(outer, random=Random(seed)) as system:
+        ref = system.ref(part)
+        system.ref(twin).tell(Crash())
+        assert await ref.ask(Life()) == 1, "asked before anybody noticed"
+        await trio.sleep(5)
+        assert await ref.ask(Life()) == 2
+        assert ref.path == "app/outer/inner/part"
+
+
+async def test_children_of_a_supervisor_whose_restart_timed_out_come_back() -> None:
+    slow_once: list[str] = []
+
+    class Slow(Part):
+        async def started(self) -> None:
+            if self.ctx.incarnation == 2:
+                slow_once.append(self.ctx.me.path)
+                await trio.sleep_forever()
+
+    log: list[str] = []
+    quick, slow = Child("quick", lambda: Part(log)), Child("slow", Slow)
+    inner = Child(
+        "inner",
+        lambda: Supervisor(quick, slow, intensity=Intensity(0)),
+        start_timeout=3,
+    )
+    async with System(inner) as system:
+        system.ref(quick).tell(Crash())
+        await trio.sleep(10)
+        assert slow_once
+        assert await system.ref(quick).ask(Life()) == 3
+        assert await system.ref(slow).ask(Life()) == 3
+
+
+async def test_a_start_that_takes_too_long_stops_elder_siblings_in_reverse() -> None:
+    log: list[str] = []
+
+    class Frozen(Part):
+        async def started(self) -> None:
+            await trio.sleep_forever()
+
+    elders = [Child(name, lambda: Part(log)) for name in "abcdef"]
+    inner = Child(
+        "inner", lambda: Supervisor(*elders, Child("frozen", Frozen)), start_timeout=3
+    )
+    with pytest.raises(SystemFailed, match="app/inner did not finish started"):
+        async with System(inner):
+            raise AssertionError("unreachable")
+    up = [f"app/inner/{name}" for name in "abcdef"]
+    assert log == [f"+{p}" for p in up] + [f"-{p}" for p in reversed(up)]
+
+
+async def test_a_time_limit_of_the_child_itself_is_not_that_of_its_start(
+    events: list[Event],
+) -> None:
+    class Impatient(Part):
+        async def started(self) -> None:
+            with trio.fail_after(1):
+                await trio.sleep_forever()
+
+    with pytest.raises(SystemFailed, match="TooSlowError"):
+        async with System(Child("a", Impatient), on_event=[events.append]):
+            raise AssertionError("unreachable")
+    assert not [e for e in events if isinstance(e, StartTimedOut)]
+
+
+@pytest.mark.parametrize("shutdown", [-1, float("nan")])
+def test_a_bound_that_is_no_time_is_refused(shutdown: float) -> None:
+    with pytest.raises(ValueError, match="shutdown must not be negative"):
+        System(shutdown=shutdown)
+
+
+async def test_a_leaving_supervisor_keeps_no_child_waiting_for_it() -> None:
+    """Whether it is to come back or not."""
+    outcomes: list[str] = []
+
+    class Curious(Part):
+        async def run(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                    await self._ask()
+
+        async def _ask(self) -> None:
+            try:
+                await system.root.ask(GetChildren())
+            except ActorGone:
+                outcomes.append("gone")
+
+    system = System(Child("a", Curious))
+    async with system:
+        pass
+    assert outcomes == ["gone"]
+    assert trio.current_time() == 0
