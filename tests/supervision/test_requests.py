@@ -200,7 +200,7 @@ async def test_wrong_requests_are_rejected_and_harm_nobody() -> None:
             (RestartChild("nobody"), "app has no child 'nobody'"),
         ):
             with pytest.raises(Rejected, match=why):
-                await system.root.ask(request)  # type: ignore[arg-type]
+                await system.root.ask(request)
         with pytest.raises(Rejected, match="already a child of app"):
             await system.ref(inner).ask(StartChild(inner))
         assert await system.ref(part).ask(Life()) == 1

@@ -405,7 +405,8 @@ async def test_a_system_ends_when_its_significant_child_does() -> None:
     main = Child("main", Part, restart="temporary", significant=True)
     async with System(a, b, main, auto_shutdown="any_significant") as system:
         system.ref(main).tell(End())
-        await trio.sleep_forever()
+        await trio.sleep(1000)
+    assert trio.current_time() == 0
     assert log[-2:] == ["-app/b", "-app/a"]
 
 
