@@ -10,12 +10,11 @@ from importlib.util import find_spec
 from itertools import chain
 
 import attrs
-import trio
 
 from actors import Actor, Tell
 from actors.events import Event
 from benchmarks.finish import Finish
-from benchmarks.growth import costs, growth
+from benchmarks.growth import growth, repeated
 from benchmarks.harness import Case, Operate, cheaper, measure, pin
 from benchmarks.peers import NO_PYKKA
 from benchmarks.table import Row, at_most, options, report
@@ -88,10 +87,8 @@ def restart_rows() -> Iterator[Row]:
 
 def start_rows() -> Iterator[Row]:
     """Start and stop; that they stop in order is checked."""
-    found = [
-        [trio.run(costs, size) for _ in range(repeats)]
-        for size, repeats in {100: 9, 1_000: 9, 10_000: 3}.items()
-    ]
+    sizes = {100: 9, 1_000: 9, 10_000: 3}
+    found = [repeated(size, repeats) for size, repeats in sizes.items()]
     yield START.found(*growth([[cost.start for cost in each] for each in found], "us"))
     yield STOP.found(*growth([[cost.stop for cost in each] for each in found], "us"))
 
