@@ -276,16 +276,18 @@ class Role:
         It may finish the message in hand within ``shutdown`` seconds; then it is
         cancelled, and has its cleanup budget.
         """
-        life = self._life
-        if await self._within(self._patience()) or life is None:
-            return self._over.is_set()
+        # Those of this life: the next may have begun by the time we wake.
+        life, over, settled = self._life, self._over, self._settled
+        await _within(self._patience(), settled)
+        if settled.is_set() or life is None:
+            return over.is_set()
         if self._up:  # a start has been cancelled already
             life.scope.cancel(reason=f"{self.ref.path} did not stop in time")
             parent = isinstance(life.actor, Parent)
-            await self._within(math.inf if parent else self._unwinding())
-        if not self._settled.is_set():
+            await _within(math.inf if parent else self._unwinding(), settled)
+        if not settled.is_set():
             self._declare_stuck(life)
-        return self._over.is_set()
+        return over.is_set()
 
     def _patience(self) -> float:
         # The children of a supervisor have limits of their own.
@@ -298,11 +300,6 @@ class Role:
 
     def _unwinding(self) -> float:
         return self.child.cleanup + UNWIND
-
-    async def _within(self, seconds: float) -> bool:
-        with trio.move_on_after(seconds):
-            await self._settled.wait()
-        return self._settled.is_set()
 
     # -- stuck ------------------------------------------------------------------------
 
@@ -366,6 +363,11 @@ class Role:
         return picture(
             self.ref, self._life, self.state, restarts=self.restarts, last=self.last
         )
+
+
+async def _within(seconds: float, event: trio.Event) -> None:
+    with trio.move_on_after(seconds):
+        await event.wait()
 
 
 def picture(
