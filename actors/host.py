@@ -68,7 +68,8 @@ class Host(Generic[P]):
         return self._shield.deadline
 
     def cancel_block(self, reason: str) -> None:
-        """End the block; the actor is then asked to stop."""
+        """End the block, or the wait for it to begin; the actor is asked to stop."""
+        self._ready.set()
         self._block.cancel(reason=reason)
 
     async def __aenter__(self) -> Self:
@@ -97,7 +98,6 @@ class Host(Generic[P]):
             self.exit = exit_
             self.runtime.registry.close(self.ref, exit_)
             self.runtime.registry.close_all(exit_)
-            self._ready.set()
             self.cancel_block(f"{self.ref.path} has ended ({exit_.kind})")
 
     def _started(self) -> None:

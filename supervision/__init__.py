@@ -3,6 +3,7 @@
 The layers, each importing only from those below it::
 
     system             `async with System(...)`: the root, beside a block of code
+    dynamic            a supervisor of children that come and go
     tree               the supervisor actor
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles, role        its children: whose they are; starting and stopping each
@@ -22,6 +23,7 @@ from supervision.breakers import (
     GetBreakers,
     ResetBreaker,
 )
+from supervision.dynamic import DynamicSupervisor
 from supervision.guarded import BreakerOpen, guard
 from supervision.role import StartFailed
 from supervision.snapshot import Snapshot
@@ -54,6 +56,7 @@ __all__ = [
     "BreakerStatus",
     "Breakers",
     "Child",
+    "DynamicSupervisor",
     "FailureRate",
     "ForceOpen",
     "GetBreakers",

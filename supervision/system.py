@@ -152,9 +152,9 @@ class System:
 
     async def __aenter__(self) -> Self:
         await self._host.__aenter__()
-        if self._host.exit is not None:
+        if self._host.exit is not None or not self._host.was_up:
             await self._host.__aexit__(None, None, None)
-            self._raise_failure(self._host.exit)
+            self._raise_failure(self._host.exit or Exit("killed"))
         return self
 
     async def __aexit__(

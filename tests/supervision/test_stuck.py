@@ -266,3 +266,22 @@ async def test_stopping_what_is_stuck_for_good_frees_its_name_once_it_ends(
         await trio.sleep_until(51)
         again = await system.start(Child("a", Part))
         assert await again.ask(Life()) == 1
+
+
+async def test_a_system_that_cannot_start_beside_what_is_stuck_says_so() -> None:
+    class Stubborn(Part):
+        async def run(self) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(100)
+
+    class Broken(Part):
+        async def started(self) -> None:
+            await trio.sleep(1)
+            raise OSError("away")
+
+    stubborn = Child("stubborn", Stubborn, shutdown=1, cleanup=1)
+    with pytest.raises(ShutdownStuck, match="app/stubborn would not die") as caught:
+        async with System(stubborn, Child("broken", Broken), shutdown=20):
+            raise AssertionError("unreachable")
+    assert "away" in str(caught.value.__cause__)
+    assert trio.current_time() == pytest.approx(100)
