@@ -125,6 +125,13 @@ class Incarnation:
             # cancelled; the scope has kept the Cancelled part.
             kind: ExitKind = "killed" if self.scope.cancel_called else "failed"
             exit_ = Exit(kind, collapse(error), self.message)
+        except BaseExceptionGroup as group:
+            # Cancelled from outside, and something failed: only the first travels on.
+            cancelled, rest = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(rest, Exception):
+                raise
+            exit_ = Exit("killed", collapse(rest), self.message)
+            raise cancelled from None
         finally:
             self._end(exit_)
             await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded

@@ -529,3 +529,32 @@ async def test_a_leaving_supervisor_keeps_no_child_waiting_for_it() -> None:
         pass
     assert outcomes == ["gone"]
     assert trio.current_time() == 0
+
+
+async def test_what_fails_while_the_bound_cancels_it_does_not_leave_in_a_group() -> (
+    None
+):
+    class Sore(Part):
+        async def run(self) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise KeyError("not like this")
+
+        @Nap.handled
+        async def nap(self, m: Nap) -> None:
+            await trio.sleep(m.seconds)
+
+    sore = Child("sore", Sore, shutdown=50)
+    inner = Child("inner", lambda: Supervisor(sore))
+    async with trio.open_nursery() as nursery:
+
+        async def ask(ref: Ref[Part]) -> None:
+            with pytest.raises(ActorCrashed):
+                await ref.ask(Nap(20))
+
+        with pytest.raises(SystemFailed, match="not stopped in time"):
+            async with System(inner, shutdown=3) as system:
+                nursery.start_soon(ask, system.ref(sore))
+                await wait_all_tasks_blocked()
+    assert trio.current_time() == pytest.approx(3)
