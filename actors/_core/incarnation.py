@@ -127,11 +127,11 @@ class Incarnation:
             exit_ = Exit(kind, collapse(error), self.message)
         except BaseExceptionGroup as group:
             # Cancelled from outside, and something failed: only the first travels on.
-            cancelled, rest = group.split(trio.Cancelled)
-            if cancelled is None or not isinstance(rest, Exception):
+            failed, rest = group.split(Exception)
+            if failed is None or rest is None:
                 raise
-            exit_ = Exit("killed", collapse(rest), self.message)
-            raise cancelled from None
+            exit_ = Exit("killed", collapse(failed), self.message)
+            raise rest from None
         finally:
             self._end(exit_)
             await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded

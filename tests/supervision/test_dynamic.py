@@ -66,15 +66,18 @@ async def test_what_has_ended_is_forgotten() -> None:
     many = dynamic()
     async with System(many) as system:
         boss = system.ref(many)
-        for n in range(50):
-            child = Child(f"n{n}", Part, restart="transient")
+
+        async def come_and_go(name: str) -> None:
+            child = Child(name, Part, restart="transient")
             ref = await boss.ask(StartChild(child))
             ref.tell(End())
             await wait_all_tasks_blocked()
             with pytest.raises(ActorGone):
                 await ref.ask(Life())
+
+        for n in range(50):
+            await come_and_go(f"n{n}")
         assert await boss.ask(GetChildren()) == ()
-        del child, ref
         gc.collect()
         assert len(system._runtime.registry._refs) <= 2
 
@@ -114,8 +117,9 @@ async def test_one_that_is_stuck_does_not_keep_the_others(events: list[Event]) -
     async with trio.open_nursery() as nursery:
         async with System(many, on_event=[events.append]) as system:
             for part in parts("abc", log, shutdown=1, cleanup=1):
-                ref = await system.ref(many).ask(StartChild(part))
-            nursery.start_soon(freeze, ref)
+                await system.ref(many).ask(StartChild(part))
+                if part.name == "c":
+                    nursery.start_soon(freeze, system.ref(part))
             await wait_all_tasks_blocked()
     assert sorted(log[3:5]) == ["-app/many/a", "-app/many/b"]
     assert [e.path for e in events if isinstance(e, Stuck)] == ["app/many/c"]

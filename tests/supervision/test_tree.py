@@ -555,6 +555,6 @@ async def test_what_fails_while_the_bound_cancels_it_does_not_leave_in_a_group()
 
         with pytest.raises(SystemFailed, match="not stopped in time"):
             async with System(inner, shutdown=3) as system:
-                nursery.start_soon(ask, system.ref(sore))
+                nursery.start_soon(ask, system.ref(sore))  # noqa: ASYNC111 - on purpose
                 await wait_all_tasks_blocked()
     assert trio.current_time() == pytest.approx(3)
