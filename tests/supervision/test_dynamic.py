@@ -119,7 +119,7 @@ async def test_one_that_is_stuck_does_not_keep_the_others(events: list[Event]) -
             for part in parts("abc", log, shutdown=1, cleanup=1):
                 await system.ref(many).ask(StartChild(part))
                 if part.name == "c":
-                    nursery.start_soon(freeze, system.ref(part))
+                    nursery.start_soon(freeze, system.ref(part))  # noqa: ASYNC111
             await wait_all_tasks_blocked()
     assert sorted(log[3:5]) == ["-app/many/a", "-app/many/b"]
     assert [e.path for e in events if isinstance(e, Stuck)] == ["app/many/c"]
