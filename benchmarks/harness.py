@@ -45,11 +45,6 @@ class Spent:
         pairs = zip(self.rounds[than], self.rounds[case], strict=True)
         return statistics.median(other / mine for other, mine in pairs)
 
-    def more_microseconds(self, case: str, than: str) -> float:
-        """How much ``case`` costs above ``than``; the median round."""
-        pairs = zip(self.rounds[case], self.rounds[than], strict=True)
-        return statistics.median(mine - other for mine, other in pairs) * 1e6
-
 
 def cheaper(spent: Spent, case: str, than: str) -> tuple[float, str]:
     """How often one case fits into another, and what both cost."""
