@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, assert_never, get_args
 
 import attrs
 
@@ -36,7 +36,7 @@ from supervision.plan import (
     Stop,
     StopRequested,
 )
-from supervision.specs import AutoShutdown, Child, Intensity, Strategy
+from supervision.specs import AutoShutdown, Child, Intensity, Strategy, check_choice
 
 Phase = Literal["down", "starting", "up", "stopping", "stuck"]
 
@@ -80,7 +80,8 @@ class Planner:
     their start, then those that have to be started, in order.
 
     Raises:
-        ValueError: a child is significant, and ``auto_shutdown`` is never.
+        ValueError: a child is significant, and ``auto_shutdown`` is never; or an
+            option is none of those there are.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class Planner:
         intensity: Intensity,
         healthy: float,
     ) -> None:
+        check_choice("strategy", strategy, get_args(Strategy))
+        check_choice("auto_shutdown", auto_shutdown, get_args(AutoShutdown))
         self._strategy: Strategy = strategy
         self._auto_shutdown: AutoShutdown = auto_shutdown
         self._window = RestartWindow(intensity)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, Literal, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 import attrs
 
@@ -37,18 +37,35 @@ def _not_negative(
         raise ValueError(f"{attribute.name} must not be negative, got {value!r}")
 
 
-def _one_name(_instance: object, _attribute: object, value: str) -> None:
-    if not value or "/" in value:
+def _whole(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if value != value // 1 or math.isinf(value):
+        raise ValueError(f"{attribute.name} must be a whole number, got {value!r}")
+
+
+def _bounded(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if math.isinf(value):
+        raise ValueError(
+            f"{attribute.name} must be finite: nobody could interrupt it, got {value!r}"
+        )
+
+
+def _can_be_called(child: Child[Any], _attribute: object, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(
+            f"the factory of {child.name!r} is called for every incarnation, got "
+            f"{value!r}; pass the class, or a function that makes a fresh one"
+        )
+
+
+def _one_name(_instance: object, _attribute: object, value: Any) -> None:
+    if not isinstance(value, str) or not value or "/" in value:
         raise ValueError(
             f"a child's name is one part of a path: not empty, no '/'; got {value!r}"
         )
 
 
 def _restart_type(_instance: object, _attribute: object, value: str) -> None:
-    if value not in ("permanent", "transient", "temporary"):
-        raise ValueError(
-            f"restart must be permanent, transient or temporary, got {value!r}"
-        )
+    check_choice("restart", value, get_args(Restart))
 
 
 def _can_end_for_good(child: Child[Any], _attribute: object, value: object) -> None:
@@ -68,12 +85,12 @@ class Child(Generic[P_co]):
     """
 
     name: str = attrs.field(validator=_one_name)
-    factory: Callable[[], P_co]
+    factory: Callable[[], P_co] = attrs.field(validator=_can_be_called)
     """Called for every incarnation; makes a fresh instance each time."""
     restart: Restart = attrs.field(
         default="permanent", validator=_restart_type, kw_only=True
     )
-    mailbox: int = attrs.field(default=64, validator=_positive, kw_only=True)
+    mailbox: int = attrs.field(default=64, validator=[_positive, _whole], kw_only=True)
     """How many messages may wait before senders have to."""
     start_timeout: float = attrs.field(default=10.0, validator=_positive, kw_only=True)
     """Seconds for the factory and ``started()``."""
@@ -82,7 +99,9 @@ class Child(Generic[P_co]):
     )
     """Seconds for the message in hand when asked to stop; then it is cancelled.
     None: 5 s, or for a supervisor no limit, as its children have limits."""
-    cleanup: float = attrs.field(default=2.0, validator=_not_negative, kw_only=True)
+    cleanup: float = attrs.field(
+        default=2.0, validator=[_not_negative, _bounded], kw_only=True
+    )
     """Seconds for ``stopping()`` and all cleanup steps together."""
     handler_timeout: float | None = attrs.field(
         default=30.0, validator=_positive, kw_only=True
@@ -104,6 +123,16 @@ class Child(Generic[P_co]):
                 f"{self.name!r} is significant, but its supervisor has "
                 "auto_shutdown='never'; use 'any_significant' or 'all_significant'"
             )
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse what is none of the choices.
+
+    Raises:
+        ValueError: naming them.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def check_children(children: Iterable[Child[Any]]) -> None:
@@ -149,7 +178,7 @@ class Intensity:
     Counted per supervisor, on every attempt. 0 restarts: any crash escalates.
     """
 
-    restarts: int = attrs.field(default=3, validator=_not_negative)
+    restarts: int = attrs.field(default=3, validator=[_not_negative, _whole])
     within: float = attrs.field(default=5.0, validator=_positive)
 
     def check_reachable(self, backoff: Backoff) -> None:

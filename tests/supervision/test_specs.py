@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pytest
 
 from actors import Actor
-from supervision import Backoff, Child, Intensity, Supervisor
+from supervision import Backoff, Child, Intensity, Supervisor, System
 from supervision.decisions import RestartWindow
 
 
@@ -24,7 +27,7 @@ def test_negative_budgets_are_refused_by_name(field: str) -> None:
 
 
 def test_an_unknown_restart_type_is_refused() -> None:
-    with pytest.raises(ValueError, match="permanent, transient or temporary"):
+    with pytest.raises(ValueError, match="one of permanent, transient, temporary"):
         Child("x", Actor, restart="sometimes")  # type: ignore[arg-type]
 
 
@@ -67,3 +70,35 @@ def test_the_window_slides() -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "options", "why"),
+    [
+        (Child, ("x", Actor), {"mailbox": 2.5}, "mailbox must be a whole number"),
+        (Child, ("x", Actor), {"cleanup": math.inf}, "cleanup must be finite"),
+        (Child, ("x", Actor), {"shutdown": math.nan}, "shutdown must not be negative"),
+        (Child, (7, Actor), {}, "one part of a path"),
+        (Child, ("x", Actor()), {}, "pass the class, or a function"),
+        (Intensity, (1.5,), {}, "restarts must be a whole number"),
+        (Intensity, (-1,), {}, "restarts must not be negative"),
+        (Intensity, (1, 0), {}, "within must be positive"),
+        (Supervisor, (Actor,), {}, "wrap its factory: Child"),
+        (Supervisor, (), {"strategy": "all"}, "strategy must be one of one_for_one"),
+        (
+            Supervisor,
+            (),
+            {"auto_shutdown": "yes"},
+            "auto_shutdown must be one of never",
+        ),
+        (System, (), {"strategy": "all"}, "strategy must be one of one_for_one"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_where_it_is_written(
+    make: Callable[..., object],
+    given: tuple[object, ...],
+    options: dict[str, object],
+    why: str,
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=why):
+        make(*given, **options)
