@@ -16,6 +16,7 @@ from supervision.plan import (
     ChildExited,
     ChildStarted,
     ChildStopped,
+    ChildStuck,
     Dismiss,
     Event,
     GiveUp,
@@ -172,6 +173,50 @@ def test_a_child_that_is_to_be_forgotten_is_not_remembered_by_a_second_request()
     assert after(planner, StopRequested("a"), ChildStopped("a")) == [Dismiss("a")]
 
 
+def test_a_living_child_is_restarted_on_request_for_nothing() -> None:
+    planner = planner_of("a", "b", strategy="one_for_one", restarts=0)
+    assert after(planner, RestartRequested("a")) == [Stop("a")]
+    assert after(planner, ChildStopped("a")) == [Start("a", None)]
+    assert after(planner, RestartRequested("a")) == [Stop("a")], "the start as well"
+    assert after(planner, ChildStopped("a"), ChildStarted("a")) == []
+    assert planner.charged == 0
+    # One that has been up is not given up because somebody asked.
+    after(planner, RestartRequested("a"), ChildStopped("a"))
+    assert after(planner, StartFailed("a")) == [GiveUp("a")]
+
+
+def test_a_temporary_child_that_does_not_come_back_is_forgotten() -> None:
+    child = Child("a", object, restart="temporary")
+    planner = planner_of(child, strategy="one_for_one")
+    after(planner, RestartRequested("a"), ChildStopped("a"))
+    assert after(planner, StartFailed("a")) == [Dismiss("a")]
+
+
+def test_a_group_goes_on_without_what_is_stuck_and_takes_it_back() -> None:
+    planner = planner_of("a", "b", "c")
+    assert after(planner, crash("c")) == [Stop("b")]
+    assert after(planner, ChildStuck("b")) == [Stop("a")]
+    assert after(planner, ChildStopped("a")) == [Start("a", 0)]
+    assert after(planner, ChildStarted("a")) == [Start("c", None)]
+    assert after(planner, ChildStarted("c")) == []
+    assert after(planner, ChildStopped("b")) == [Start("b", None)]
+
+
+def test_what_is_stuck_can_be_told_what_to_do_when_it_ends() -> None:
+    planner = planner_of("a", "b", strategy="one_for_one")
+    after(planner, RestartRequested("a"), RestartRequested("b"))
+    assert after(planner, ChildStuck("a"), StopRequested("a")) == []
+    assert after(planner, ChildStopped("a")) == []
+    assert after(planner, ChildStuck("b"), StopRequested("b", forget=True)) == []
+    assert after(planner, ChildStopped("b")) == [Dismiss("b")]
+
+
+def test_a_start_that_is_stuck_is_repeated_once_it_has_ended() -> None:
+    planner = planner_of("a", strategy="one_for_one")
+    assert after(planner, crash("a"), ChildStuck("a")) == []
+    assert after(planner, ChildStopped("a")) == [Start("a", None)]
+
+
 def test_failures_that_merge_wait_for_the_longer_backoff() -> None:
     planner = planner_of("a", "b", "c", strategy="rest_for_one")
     after(planner, crash("b"), ChildStopped("c"), ChildStarted("b"), ChildStarted("c"))
@@ -231,13 +276,18 @@ class Actual:
     order: str = ""
     """The action that is being carried out."""
     started: int = 0
+    stuck: bool = False
+    """Its stop has no end yet."""
 
 
 class Chaos:
     """Carries out what the planner says, at its leisure, and tells it late."""
 
-    def __init__(self, random: Random, strategy: Strategy) -> None:
+    def __init__(
+        self, random: Random, strategy: Strategy, *, sticky: bool = False
+    ) -> None:
         self.random = random
+        self.sticky = sticky
         self.group = strategy != "one_for_one"
         children = [
             Child(name, object, restart=random.choice(RESTARTS))
@@ -250,11 +300,11 @@ class Chaos:
         self.failures: list[tuple[str, int]] = []
 
     def run(self, steps: int, *, requests: bool) -> None:
-        moves = [self.deliver, self.complete, self.end_one]
+        moves = [self.deliver, self.complete, self.end_one, self.end_stuck]
         for _ in range(steps):
             self.random.choice([*moves, self.ask] if requests else moves)()
-        while self.inbox or any(c.order for c in self.children.values()):
-            self.random.choice([self.deliver, self.complete])()
+        while self.inbox or any(c.order or c.stuck for c in self.children.values()):
+            self.random.choice([self.deliver, self.complete, self.end_stuck])()
 
     def deliver(self) -> None:
         if self.inbox:
@@ -292,7 +342,10 @@ class Chaos:
         name = self.random.choice(under_way)
         actual = self.children[name]
         order, actual.order = actual.order, ""
-        if order == "stop":
+        if order == "stop" and self.sticky and self.random.random() < 0.2:
+            actual.stuck = True
+            self.inbox.append(ChildStuck(name))
+        elif order == "stop":
             actual.alive = False
             self.inbox.append(ChildStopped(name))
         elif self.random.random() < 0.2:
@@ -302,8 +355,20 @@ class Chaos:
             actual.alive, actual.started = True, self.clock
             self.inbox.append(ChildStarted(name))
 
+    def end_stuck(self) -> None:
+        stuck = [n for n, c in self.children.items() if c.stuck]
+        if stuck:
+            self.clock += 1
+            name = self.random.choice(stuck)
+            self.children[name].alive = self.children[name].stuck = False
+            self.inbox.append(ChildStopped(name))
+
     def end_one(self) -> None:
-        alive = [n for n, c in self.children.items() if c.alive and not c.order]
+        alive = [
+            n
+            for n, c in self.children.items()
+            if c.alive and not c.order and not c.stuck
+        ]
         if alive:
             name = self.random.choice(alive)
             self.children[name].alive = False
@@ -333,7 +398,7 @@ STRATEGIES = st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"])
 def test_whatever_happens_when_the_planner_ends_knowing_what_is_the_case(
     random: Random, strategy: Strategy, requests: bool
 ) -> None:
-    chaos = Chaos(random, strategy)
+    chaos = Chaos(random, strategy, sticky=True)
     chaos.run(60, requests=requests)
     for name, actual in chaos.children.items():
         assert chaos.planner.phase(name) == ("up" if actual.alive else "down")

@@ -89,7 +89,7 @@ def test_the_window_slides() -> None:
             Supervisor,
             (),
             {"auto_shutdown": "yes"},
-            "auto_shutdown must be one of never",
+            "auto_shutdown must be one of",
         ),
         (System, (), {"strategy": "all"}, "strategy must be one of one_for_one"),
     ],
