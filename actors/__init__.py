@@ -2,18 +2,22 @@
 
 The layers, each importing only from those below it::
 
-    host                          one actor beside a block of code
-    _core.incarnation             one life of an actor: the file to read first
-    _core.actor                   what users subclass
-    _core.refs                    how everybody else sees an actor
-    _core.mailbox, reply          where messages and answers wait
-    _core.runtime                 what the actors of one system share
-    events                        what the runtime reports
-    _core.messages, errors, exits the vocabulary
+    host, functions             one actor beside a block of code; functions as actors
+    _core.incarnation           one life of an actor: the file to read first
+    _core.reader                how it reads its mailbox, message by message
+    _core.actor                 what users subclass
+    _core.operations, timers    what its context offers
+    _core.runtime, registry     what the actors of one system share
+    _core.refs, snapshot        how everybody else sees an actor
+    _core.mailbox, reply        where messages and answers wait
+    events                      what the runtime reports
+    _core.messages, errors      the vocabulary
 """
 
 from actors import events
 from actors._core.actor import Actor, Context
+from actors._core.bus import Subscription
+from actors._core.control import GetState, Resume, Suspend
 from actors._core.errors import (
     ActorCrashed,
     ActorError,
@@ -29,8 +33,13 @@ from actors._core.errors import (
     Unhandled,
 )
 from actors._core.exits import Exit
+from actors._core.mailbox import Overflow
 from actors._core.messages import Ask, Deferred, Message, Tell
+from actors._core.operations import Operation
+from actors._core.record import State
 from actors._core.refs import Ref
+from actors._core.snapshot import Snapshot
+from actors._core.timers import Timer
 from actors.host import open_actor
 
 __all__ = [
@@ -44,15 +53,24 @@ __all__ = [
     "Context",
     "Deferred",
     "Exit",
+    "GetState",
     "HandlerTimeout",
     "MailboxFull",
     "Message",
+    "Operation",
     "OperationTimeout",
+    "Overflow",
     "Ref",
     "Rejected",
+    "Resume",
+    "Snapshot",
+    "State",
     "Stop",
     "Stopped",
+    "Subscription",
+    "Suspend",
     "Tell",
+    "Timer",
     "Unhandled",
     "events",
     "open_actor",

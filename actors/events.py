@@ -61,7 +61,9 @@ class Cleaned(Event):
     """Steps that were cut off, or never got a turn, because the budget ran out."""
 
 
-DeadLetterReason = Literal["gone", "overflow", "unhandled"]
+DeadLetterReason = Literal["gone", "overflow", "unhandled", "volatile", "crashed"]
+"""gone: the receiver has stopped for good, or is stuck; overflow: there was no room;
+unhandled: no handler; volatile: its incarnation ended; crashed: its handler failed."""
 
 
 @attrs.frozen
@@ -100,6 +102,22 @@ class OperationStarted(Event):
     """``Context.operation`` was entered."""
 
     operation: str
+    resources: object = None
+    """What the process used then, as the runtime's ``measure`` read it; or None."""
+
+
+@attrs.frozen
+class OperationSlow(Event):
+    """An operation has exceeded its soft limit; it goes on."""
+
+    operation: str
+    seconds: float
+    soft: float
+    progress: str
+    """What it said last that it is at."""
+    stack: Sequence[str]
+    """Where it waits: one ``file:line function`` per frame, outermost first."""
+    resources: object = None
 
 
 OperationOutcome = Literal["completed", "failed", "timed out", "cancelled"]
@@ -112,3 +130,19 @@ class OperationEnded(Event):
     operation: str
     seconds: float
     outcome: OperationOutcome
+    resources: object = None
+
+
+@attrs.frozen
+class Frozen(Event):
+    """Work was cancelled, and has not ended within the cleanup budget of its actor.
+
+    It shields itself, and trio cannot end it. Repeated every minute while it lasts.
+    """
+
+    incarnation: int
+    operation: str
+    """The operation, or the class of the message that is being handled."""
+    seconds: float
+    """How long it has been at work."""
+    stack: Sequence[str]

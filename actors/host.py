@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -11,7 +12,7 @@ import trio
 
 from actors._core.exits import Exit
 from actors._core.incarnation import Incarnation
-from actors._core.mailbox import STOP, Mailbox
+from actors._core.mailbox import STOP, Mailbox, Overflow
 from actors._core.refs import Ref
 from actors._core.runtime import Runtime
 from actors.events import Sink
@@ -39,15 +40,20 @@ class Host(Generic[P]):
         name: str,
         runtime: Runtime,
         mailbox: int = 64,
+        overflow: Overflow = "wait",
         handler_timeout: float | None = 30.0,
         shutdown: float = 30.0,
         cleanup: float = 2.0,
     ) -> None:
-        self.ref: Ref[P] = Ref(Mailbox(name, mailbox, runtime))
-        self.ref._mailbox.incarnations = 1
+        self.ref: Ref[P] = Ref(Mailbox(name, mailbox, runtime, overflow))
+        runtime.registry.root(self.ref)
         self.runtime = runtime
-        self.life = Incarnation(
-            self.ref, factory, 1, handler_timeout=handler_timeout, cleanup=cleanup
+        self._life = partial(
+            Incarnation,
+            self.ref,
+            factory,
+            handler_timeout=handler_timeout,
+            cleanup=cleanup,
         )
         self.exit: Exit | None = None
         """How the actor ended; None while it lives."""
@@ -80,7 +86,8 @@ class Host(Generic[P]):
         try:
             await self._ready.wait()
         except BaseException as error:
-            self.life.interrupt(None, reason="cancelled while starting")
+            if (life := self.ref._mailbox.life) is not None:
+                life.interrupt(None, reason="cancelled while starting")
             # Bounded by the shield, whose deadline is what this sets first.
             await self.__aexit__(type(error), error, error.__traceback__)  # noqa: ASYNC102
             raise
@@ -91,8 +98,8 @@ class Host(Generic[P]):
         try:
             with self._shield:
                 async with trio.open_nursery() as services:
-                    await services.start(self.runtime.deadlines.run)
-                    exit_ = await self.life.live(self._started)
+                    await services.start(self.runtime.run)
+                    exit_ = await self._life(services).live(self._started)
                     services.cancel_scope.cancel()
         finally:
             self.exit = exit_
@@ -134,10 +141,12 @@ async def open_actor(
     *,
     name: str = "actor",
     mailbox: int = 64,
+    overflow: Overflow = "wait",
     handler_timeout: float | None = 30.0,
     shutdown: float = 30.0,
     cleanup: float = 2.0,
     on_event: Sequence[Sink] = (),
+    metrics: bool = True,
 ) -> AsyncGenerator[Ref[P], None]:
     """Run one actor beside a block of code.
 
@@ -150,8 +159,9 @@ async def open_actor(
     host: Host[Any] = Host(
         factory,
         name=name,
-        runtime=Runtime(on_event),
+        runtime=Runtime(on_event, metrics=metrics),
         mailbox=mailbox,
+        overflow=overflow,
         handler_timeout=handler_timeout,
         shutdown=shutdown,
         cleanup=cleanup,

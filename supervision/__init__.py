@@ -8,7 +8,7 @@ The layers, each importing only from those below it::
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles, role        its children: whose they are; starting and stopping each
     reports            what is said about a crash; the flight recorder
-    events, snapshot   what is reported, and what can be seen
+    events, reports   what is reported, and what can be seen
     planner            what a supervisor does about its children: pure
     plan, decisions    what it is told and answers; restart windows: pure
     breaker            when a circuit opens and closes: pure
@@ -26,7 +26,6 @@ from supervision.breakers import (
 from supervision.dynamic import DynamicSupervisor
 from supervision.guarded import BreakerOpen, guard
 from supervision.role import StartFailed
-from supervision.snapshot import Snapshot
 from supervision.specs import (
     AutoShutdown,
     Backoff,
@@ -68,7 +67,6 @@ __all__ = [
     "Restart",
     "RestartChild",
     "ShutdownStuck",
-    "Snapshot",
     "StartChild",
     "StartFailed",
     "StopChild",

@@ -22,9 +22,9 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from actors import Snapshot
 from supervision.loopwatch import end_process
 from supervision.notify import ServiceManager
-from supervision.snapshot import Snapshot
 from supervision.specs import check_seconds
 from supervision.system import System
 

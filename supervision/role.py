@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors import Actor, Exit, Ref
+from actors import Actor, Exit, Ref, State
 from actors._core.incarnation import Incarnation
 from actors._core.mailbox import STOP
 from supervision.events import Restarted, StartTimedOut, Stuck
@@ -23,7 +23,6 @@ from supervision.plan import (
     StartFailed as StartHasFailed,
 )
 from supervision.reports import Recorder
-from supervision.snapshot import Snapshot, State
 from supervision.specs import Child
 
 if TYPE_CHECKING:
@@ -83,10 +82,6 @@ class Parent(Actor):
     on_held_up: Callable[[], None] | None = None
     """Call it when all has stopped but children that are stuck."""
 
-    def pictures(self) -> tuple[Snapshot, ...]:
-        """The children as they are, in the order of their start."""
-        raise NotImplementedError
-
     def stuck(self) -> Sequence[Stuck]:
         """Those below it that cannot be ended, and where they hang."""
         raise NotImplementedError
@@ -98,8 +93,6 @@ class Role:
     def __init__(self, child: Child[Any], ref: Ref[Any], roles: Roles) -> None:
         self.child = child
         self.ref = ref
-        self.state: State = "starting"
-        self.restarts = 0
         self.last: Exit | None = None
         """How the latest incarnation ended."""
         self.crash: Exit | None = None
@@ -109,7 +102,6 @@ class Role:
         self.goes_down = Occasion()
         self._roles = roles
         self._life: Incarnation | None = None
-        self._task: trio.lowlevel.Task | None = None
         self._backoff = trio.CancelScope()
         self._up = False
         self._asked = False
@@ -127,6 +119,16 @@ class Role:
     def name(self) -> str:
         """That of its child."""
         return self.child.name
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        return self.ref._mailbox.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        """For the pictures of snapshots too."""
+        self.ref._mailbox.state = state
 
     # -- starting -----------------------------------------------------------------
 
@@ -164,7 +166,7 @@ class Role:
             if not self._asked:
                 await self._live()
         finally:
-            self._life = self._task = None
+            self._life = None
             self.state = "stopped"
             for event in (self._begun, self._over, self._settled):
                 event.set()
@@ -178,17 +180,15 @@ class Role:
             self._roles.report(self, StartHasFailed(self.name))
 
     async def _live(self) -> None:
-        box, child = self.ref._mailbox, self.child
-        self.state = "starting"
-        box.incarnations += 1
+        child = self.child
         life = Incarnation(
             self.ref,
             self._make,
-            box.incarnations,
+            await self._roles.nursery(),
             handler_timeout=child.handler_timeout,
             cleanup=child.cleanup,
         )
-        self._life, self._task = life, trio.lowlevel.current_task()
+        self._life = life
         self._roles.spawn(self._limit_start, life)
         exit_ = Exit("killed")
         try:
@@ -196,7 +196,7 @@ class Role:
             if not self._up and not self._asked:
                 exit_ = self._start_failed(life, exit_)
         finally:
-            self.last = exit_
+            self.last = self.ref._mailbox.last_exit = exit_
             self.crash = exit_ if exit_.failed else None
 
     def _make(self) -> object:
@@ -211,9 +211,7 @@ class Role:
         self._begun.set()
         if self._asked:
             return
-        self.state = "running"
         if self.ref._mailbox.incarnations > 1:
-            self.restarts += 1
             self._roles.emit(Restarted(self.ref.path, self.ref._mailbox.incarnations))
         self._roles.report(self, ChildStarted(self.name))
 
@@ -282,7 +280,7 @@ class Role:
         if settled.is_set() or life is None:
             return over.is_set()
         if self._up:  # a start has been cancelled already
-            life.scope.cancel(reason=f"{self.ref.path} did not stop in time")
+            life.kill(f"{self.ref.path} did not stop in time")
             parent = isinstance(life.actor, Parent)
             await _within(math.inf if parent else self._unwinding(), settled)
         if not settled.is_set():
@@ -348,52 +346,10 @@ class Role:
         await self._over.wait()
 
     def _stuck_at(self) -> Stuck:
-        stack: list[str] = []
-        if self._task is not None:
-            stack = [
-                f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}"
-                for frame, line in self._task.iter_await_frames()
-            ]
+        stack = self._life.stack() if self._life is not None else ()
         return Stuck(self.ref.path, self.ref._mailbox.incarnations, stack)
-
-    # -- looking ----------------------------------------------------------------------
-
-    def snapshot(self) -> Snapshot:
-        """A picture of the role, and of the tree below it."""
-        return picture(
-            self.ref, self._life, self.state, restarts=self.restarts, last=self.last
-        )
 
 
 async def _within(seconds: float, event: trio.Event) -> None:
     with trio.move_on_after(seconds):
         await event.wait()
-
-
-def picture(
-    ref: Ref[Any],
-    life: Incarnation | None,
-    state: State,
-    *,
-    restarts: int,
-    last: Exit | None,
-) -> Snapshot:
-    """Describe one role without asking it."""
-    box = ref._mailbox
-    current = None if life is None else life.message
-    actor = None if life is None else life.actor
-    return Snapshot(
-        path=box.path,
-        kind=box.receiver,
-        state=state,
-        incarnation=box.incarnations,
-        restarts=restarts,
-        mailbox=len(box.user),
-        capacity=box.capacity,
-        senders_waiting=len(box.waiting),
-        current=None if current is None else type(current).__name__,
-        handled=box.handled,
-        waits_for=[other.path for other in box.waits_for],
-        last_exit=last,
-        children=actor.pictures() if isinstance(actor, Parent) else (),
-    )

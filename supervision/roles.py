@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import trio
+
 from actors import Context, Exit, Ref
 from actors._core.refs import serving, waiting_for
+from actors._core.registry import Registry
 from actors.events import Event as ActorEvent
 from supervision.plan import Event
 from supervision.reports import Recorder
@@ -50,7 +53,11 @@ class Roles:
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task in the supervisor's nursery, where it serves nobody."""
-        self._ctx._life.nursery.start_soon(_serving_nobody, fn, args)
+        self._ctx._life.workshop.start_soon(_serving_nobody, fn, args)
+
+    async def nursery(self) -> trio.Nursery:
+        """Where the children live."""
+        return await self._ctx._life.workshop.open()
 
     async def start_in_turn(self) -> None:
         """Start all, each when its elders are up.
@@ -66,7 +73,7 @@ class Roles:
 
     def ref(self, child: Child[Any]) -> Ref[Any]:
         """The ref of a child, here or anywhere."""
-        return self._registry.ref(child, child.name, child.mailbox)
+        return ref_of(self._registry, child)
 
     def adopt(self, child: Child[Any]) -> Role:
         """Take a child under this supervisor; it is not started yet.
@@ -75,10 +82,10 @@ class Roles:
             ValueError: it belongs to another supervisor.
         """
         me, ref = self._ctx.me, self.ref(child)
-        self._registry.adopt(me, child, ref)
+        path = f"{me.path}/{child.name}"
+        self._registry.adopt(me, child, ref, path, child.groups)
         self._orphans.pop(child, None)
         box = ref._mailbox
-        box.path = f"{me.path}/{child.name}"
         # Nobody answers there before we have started it: an elder sibling that asks
         # it while it starts itself would wait for us, and we for it.
         box.waits_for = [me._mailbox]
@@ -102,6 +109,11 @@ class Roles:
         ref._mailbox.close(exit_)
         for below in self._registry.below(ref):
             self.refuse(below, exit_)
+
+
+def ref_of(registry: Registry, child: Child[Any]) -> Ref[Any]:
+    """The ref of a role, made on first use."""
+    return registry.ref(child, child.name, child.mailbox, child.overflow)
 
 
 async def _serving_nobody(

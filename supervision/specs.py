@@ -18,6 +18,10 @@ Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 """Who is stopped and started again when a child fails: it alone; all children; it and
 those that were started after it."""
 
+Overflow = Literal["wait", "drop_oldest"]
+"""What happens to a message for which there is no room: whoever sends it waits, or the
+oldest that waits to be handled is thrown out."""
+
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 """Whether a supervisor stops once one, or the last, of its significant children has
 ended for good by itself."""
@@ -68,6 +72,10 @@ def _restart_type(_instance: object, _attribute: object, value: str) -> None:
     check_choice("restart", value, get_args(Restart))
 
 
+def _overflow_policy(_instance: object, _attribute: object, value: str) -> None:
+    check_choice("overflow", value, get_args(Overflow))
+
+
 def _can_end_for_good(child: Child[Any], _attribute: object, value: object) -> None:
     if value and child.restart == "permanent":
         raise ValueError(
@@ -92,6 +100,12 @@ class Child(Generic[P_co]):
     )
     mailbox: int = attrs.field(default=64, validator=[_positive, _whole], kw_only=True)
     """How many messages may wait before senders have to."""
+    overflow: Overflow = attrs.field(
+        default="wait", validator=_overflow_policy, kw_only=True
+    )
+    """What happens when there is no room: ``wait`` or ``drop_oldest``."""
+    groups: Sequence[str] = attrs.field(default=(), kw_only=True)
+    """Names under which it is found together with others: `System.members`."""
     start_timeout: float = attrs.field(default=10.0, validator=_positive, kw_only=True)
     """Seconds for the factory and ``started()``."""
     shutdown: float | None = attrs.field(

@@ -9,15 +9,14 @@ from typing import Any, Self, TypeVar
 
 import trio
 
-from actors import Exit, Ref
+from actors import Exit, Ref, Snapshot
 from actors._core.runtime import Runtime
 from actors.events import Sink
 from actors.host import Host
 from supervision import events
 from supervision.events import Stuck
 from supervision.reports import Recorder
-from supervision.role import picture
-from supervision.snapshot import Snapshot, State
+from supervision.roles import ref_of
 from supervision.specs import AutoShutdown, Backoff, Child, Intensity, Strategy
 from supervision.tree import RestartChild, StartChild, StopChild, Supervisor
 
@@ -110,7 +109,7 @@ class System:
 
     def ref(self, child: Child[Q]) -> Ref[Q]:
         """The ref of a role, at any depth: before its start and ever after."""
-        return self._runtime.registry.ref(child, child.name, child.mailbox)
+        return ref_of(self._runtime.registry, child)
 
     async def start(self, child: Child[Q]) -> Ref[Q]:
         """Start a further child under the root; return its ref once it is up.
@@ -138,9 +137,7 @@ class System:
 
     def snapshot(self) -> Snapshot:
         """A picture of the whole tree. Synchronous; works when actors are stuck."""
-        host = self._host
-        state: State = "running" if host.exit is None else "stopped"
-        return picture(host.ref, host.life, state, restarts=0, last=host.exit)
+        return self.root.snapshot()
 
     def hurry(self) -> None:
         """Stop now: what is left of ``shutdown`` is over, and what runs is cancelled.

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar, assert_never, cast
 import attrs
 import trio
 
-from actors import Ask, Deferred, Exit, Ref, Rejected, Stop, Tell
+from actors import Ask, Deferred, Exit, Ref, Rejected, Snapshot, Stop, Tell
 from supervision.events import BackingOff, Crashed, Decision, Escalated, Stuck
 from supervision.plan import (
     Action,
@@ -36,9 +36,8 @@ from supervision.plan import (
 )
 from supervision.planner import Planner
 from supervision.reports import decision
-from supervision.role import Parent, Role, StartFailed, picture
+from supervision.role import Parent, Role, StartFailed
 from supervision.roles import Roles
-from supervision.snapshot import Snapshot
 from supervision.specs import (
     AutoShutdown,
     Backoff,
@@ -264,10 +263,7 @@ class Supervisor(Parent):
 
     @GetTree.handled
     def get_tree(self, m: GetTree) -> Snapshot:
-        life = self.ctx._life
-        return picture(
-            self.ctx.me, life, "running", restarts=life.number - 1, last=None
-        )
+        return self.ctx.me.snapshot()
 
     # -- what happens -----------------------------------------------------------------
 
@@ -397,5 +393,5 @@ class Supervisor(Parent):
         """Run a task in the supervisor's own nursery."""
         self._roles.spawn(fn, *args)
 
-    def pictures(self) -> tuple[Snapshot, ...]:
-        return tuple(role.snapshot() for role in self._roles)
+    def below(self) -> Sequence[Ref[Any]]:
+        return [role.ref for role in self._roles]

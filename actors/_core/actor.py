@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import attrs
 import trio
 
-from actors._core.errors import OperationTimeout
+from actors._core.control import GetState, Resume, Suspend
 from actors._core.exits import Exit
-from actors._core.messages import Deferred, Message, handled_message
+from actors._core.messages import Deferred, Message, Tell, handled_message, where
+from actors._core.operations import Operation
 from actors._core.refs import Ref, serving
-from actors.events import (
-    Event,
-    OperationEnded,
-    OperationOutcome,
-    OperationStarted,
-)
+from actors._core.timers import Timer, check_period
+from actors.events import Event
 
 if TYPE_CHECKING:
+    from actors._core.bus import Subscription
     from actors._core.incarnation import Incarnation
 
+E = TypeVar("E", bound=Event)
+P = TypeVar("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -41,23 +43,32 @@ class Actor:
     handlers: ClassVar[Mapping[type[Message[Any]], str]] = {}
     """Message class -> method name; by name, so that a plain override in a subclass
     is what is called."""
+    _table: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {}
+    """The same with the functions; subclasses of messages are added as they come."""
 
     ctx: Context
     """Set before ``started`` is called."""
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        table: dict[type[Message[Any]], str] = {}
+        cls._register_handlers()
+
+    @classmethod
+    def _register_handlers(cls) -> None:
+        handlers: dict[type[Message[Any]], str] = {}
         for base in reversed(cls.__mro__[1:]):
-            table.update(getattr(base, "handlers", {}))
+            handlers.update(getattr(base, "handlers", {}))
         for name, member in vars(cls).items():
             message = handled_message(member)
-            if message is not None and table.setdefault(message, name) != name:
+            if message is not None and handlers.setdefault(message, name) != name:
                 raise TypeError(
-                    f"{cls.__qualname__}: both {table[message]} and {name} handle "
+                    f"{where(cls)}: both {handlers[message]} and {name} handle "
                     f"{message.__qualname__}; remove one"
                 )
-        cls.handlers = table
+        cls.handlers = handlers
+        cls._table = {message: getattr(cls, name) for message, name in handlers.items()}
+
+    # -- to be overridden -------------------------------------------------------------
 
     async def started(self) -> None:
         """Finish initialising. Whoever starts the actor waits for this."""
@@ -65,20 +76,62 @@ class Actor:
     async def run(self) -> None:
         """A body of its own beside the message loop. Optional; may return."""
 
-    async def leave(self, exit_: Exit) -> None:
-        """End what must end in order while the actor's nursery still lives.
-
-        For supervisors, whose children run in that nursery. Called exactly once per
-        started incarnation, before ``stopping``, shielded and without a limit: what
-        it awaits must have limits of its own.
-        """
-
     async def stopping(self, exit_: Exit) -> None:
         """Clean up, on stop, failure and cancellation alike.
 
         Shielded, and bounded by the cleanup budget, which the steps registered with
         `Context.cleanup` share. What it raises is reported, and changes nothing.
         """
+
+    def inspect(self) -> Mapping[str, object]:
+        """What `GetState` answers: by default all public attributes.
+
+        Override it to leave out what nobody is to see.
+        """
+        cls: Any = type(self)
+        fields = [f.name for f in attrs.fields(cls)] if attrs.has(cls) else vars(self)
+        return {n: getattr(self, n) for n in fields if n != "ctx" and n[0] != "_"}
+
+    # -- for supervisors, and other kinds of actors -----------------------------------
+
+    async def leave(self, exit_: Exit) -> None:
+        """End what must end in order while the actor's nursery still lives.
+
+        For supervisors, whose children run in that nursery. Called exactly once per
+        incarnation, before ``stopping``, shielded and without a limit: what it
+        awaits must have limits of its own.
+        """
+
+    def below(self) -> Sequence[Ref[Any]]:
+        """The children, in the order of their start."""
+        return ()
+
+    @property
+    def _kind(self) -> str:
+        """What kind of actor this is, for reports."""
+        return type(self).__qualname__
+
+    @property
+    def _handles(self) -> Mapping[type, str] | None:
+        """What it handles; None: whatever comes."""
+        return self.handlers
+
+    # -- what every actor handles -----------------------------------------------------
+
+    @GetState.handled
+    def _get_state(self, m: GetState) -> Mapping[str, object]:
+        return self.inspect()
+
+    @Suspend.handled
+    def _suspend(self, m: Suspend) -> None:
+        self.ctx._life.suspend()
+
+    @Resume.handled
+    def _resume(self, m: Resume) -> None:
+        self.ctx._life.resume()
+
+
+Actor._register_handlers()
 
 
 class Context:
@@ -121,13 +174,92 @@ class Context:
         """
         return self._life.defer(work)
 
+    def every(
+        self,
+        period: float,
+        message: Tell[Any],
+        *,
+        key: Hashable = None,
+        jitter: float = 0.0,
+    ) -> Timer:
+        """Deliver ``message`` to this actor every ``period`` seconds from now on.
+
+        It is read before all user messages, and dies with the incarnation. Deliveries
+        never pile up: what the actor is too busy for is left out, and the rhythm is
+        kept. ``jitter`` delays each by up to so many seconds. A timer with the same
+        ``key`` is replaced.
+
+        Raises:
+            Unhandled: the actor has no handler for the message.
+            ValueError: the period is not a positive, finite number of seconds.
+        """
+        check_period("period", period)
+        check_period("jitter", jitter, zero=True)
+        life = self._life
+        return life.set_timer(
+            message,
+            key,
+            lambda: Timer(life, message, period, period=period, jitter=jitter),
+        )
+
+    def after(self, delay: float, message: Tell[Any], *, key: Hashable = None) -> Timer:
+        """Deliver ``message`` to this actor once, in ``delay`` seconds.
+
+        As with `every`.
+        """
+        check_period("delay", delay, zero=True)
+        life = self._life
+        return life.set_timer(
+            message, key, lambda: Timer(life, message, delay, period=None, jitter=0.0)
+        )
+
+    def watch(self, ref: Ref[Any], *, as_: Callable[[Exit], Tell[Any]]) -> None:
+        """Be told once when another actor has stopped for good, at once if it has.
+
+        What comes is the message ``as_(exit)``, read before all user messages. A
+        restart is no end. Watching ends with the incarnation.
+        """
+        self._life.watch(ref._mailbox, as_)
+
+    def temp_dir(self) -> Path:
+        """A directory of this incarnation's own, made on first use.
+
+        It is removed with all that is in it as the last step of the cleanup.
+        """
+        return self._life.directory()
+
+    # -- others -----------------------------------------------------------------------
+
+    def find(self, path: str, protocol: type[P]) -> Ref[P]:
+        """The actor at ``path``, of which you know that it is a ``protocol``.
+
+        Raises:
+            LookupError: there is none.
+        """
+        return self._life.runtime.registry.find(path)
+
+    def members(self, group: str, protocol: type[P]) -> Sequence[Ref[P]]:
+        """The actors of a group, in the order in which they joined.
+
+        They belong to it from before their first start until they have stopped for
+        good.
+        """
+        return self._life.runtime.registry.members(group)
+
+    def subscribe(self, *kinds: type[E], capacity: int = 1000) -> Subscription[E]:
+        """Collect events of some kinds, from now on; see `Subscription`."""
+        return self._life.runtime.subscribe(*kinds, capacity=capacity)
+
+    # -- tasks and work ---------------------------------------------------------------
+
     async def start(self, fn: Callable[..., Awaitable[object]], *args: object) -> Any:
         """Run a task in the actor's own nursery; wait for its ``task_status.started``.
 
         Returns what was passed to ``started``. The task ends with the incarnation,
         by cancellation; if it raises, the actor fails.
         """
-        return await self._life.nursery.start(_serving_nobody, fn, args)
+        nursery = await self._life.workshop.open()
+        return await nursery.start(_serving_nobody, fn, args)
 
     async def enter(self, manager: AbstractAsyncContextManager[T]) -> T:
         """Enter a context manager for the rest of this incarnation; return its value.
@@ -139,37 +271,33 @@ class Context:
         value: T = await self.start(_hold, manager)
         return value
 
-    @asynccontextmanager
-    async def operation(
-        self, name: str, *, hard: float = math.inf
-    ) -> AsyncGenerator[None, None]:
+    def operation(
+        self, name: str, *, soft: float = math.inf, hard: float = math.inf
+    ) -> AbstractAsyncContextManager[Operation]:
         """Bound and report a stretch of work: ``async with ctx.operation("query"):``.
 
-        Emits `OperationStarted` and `OperationEnded`. After ``hard`` seconds the
-        block is cancelled; in a handler this replaces the handler's own limit while
-        the operation is open.
+        Emits `OperationStarted` and `OperationEnded`. After ``soft`` seconds
+        `OperationSlow` says where it is. After ``hard`` seconds the block is
+        cancelled; in a handler this replaces the handler's own limit while the
+        operation is open. If it has not ended within the cleanup budget then, it is
+        reported as `Frozen`, and nobody waits for the actor any more.
 
         Raises:
             OperationTimeout: the hard limit passed.
+            ValueError: a limit is not a positive number of seconds.
         """
-        path, begin = self.me.path, trio.current_time()
-        self.emit(OperationStarted(path, name))
-        outcome: OperationOutcome = "cancelled"
-        scope = trio.CancelScope(deadline=begin + hard)
-        try:
-            with self._life.without_limit(), scope:
-                yield
-                outcome = "completed"
-        except Exception:
-            outcome = "failed"
-            raise
-        finally:
-            if scope.cancelled_caught:
-                outcome = "timed out"
-            seconds = trio.current_time() - begin
-            self.emit(OperationEnded(path, name, seconds, outcome))
-        if scope.cancelled_caught:
-            raise OperationTimeout(f"{path}: {name} exceeded {hard:g} s")
+        for limit, seconds in (("soft", soft), ("hard", hard)):
+            if not seconds > 0:
+                raise ValueError(
+                    f"{limit} must be more than 0 seconds, got {seconds!r}"
+                )
+        return Operation(self._life, name).run(soft, hard)
+
+    def progress(self, what: str) -> None:
+        """Say what the actor is at; errors, snapshots and reports show it."""
+        self._life.progress = what
+        for operation in self._life.operations[-1:]:
+            operation.note = what
 
 
 async def _serving_nobody(  # noqa: ASYNC128 - fn calls started()

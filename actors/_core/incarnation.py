@@ -1,113 +1,90 @@
 """One life of an actor: started, serving, stopping. The file to read first.
 
-User code is only ever called from here. Whatever it raises becomes an `Exit`;
-``Cancelled`` and everything else that is not an ``Exception`` travels on.
+User code is only ever called from here and from the reader. Whatever it raises becomes
+an `Exit`; ``Cancelled`` and everything else that is not an ``Exception`` travels on.
 """
 
 from __future__ import annotations
 
-import math
-import types
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
-from outcome import Error, Value
+from outcome import Error
 
 from actors._core.actor import Actor, Context
 from actors._core.cleanup import Step, run_steps
-from actors._core.errors import (
-    ActorCrashed,
-    HandlerTimeout,
-    Rejected,
-    Stop,
-    Stopped as StoppedCause,
-    Unhandled,
-)
-from actors._core.exits import Exit, ExitKind, collapse
-from actors._core.mailbox import STOP
+from actors._core.errors import HandlerTimeout, Rejected, Stop
+from actors._core.exits import Exit, collapse
 from actors._core.messages import Deferred
+from actors._core.operations import Operation, stack_of
+from actors._core.reader import Reader
 from actors._core.refs import Ref, owner, serving
 from actors._core.reply import Call
-from actors._core.resume import resume
+from actors._core.timers import Ended, Timer
+from actors._core.watched import Watched
+from actors._core.workshop import Workshop
 from actors.events import Cleaned, Failed, Started, Stopped
 
 if TYPE_CHECKING:
     from actors._core.mailbox import Mailbox
+    from actors._core.messages import Tell
 
 R = TypeVar("R")
 
-BATCH = 64
-"""Messages handled between two checkpoints: bounds how long others wait."""
 
-
-class Incarnation:
+class Incarnation(Reader):
     """One life of a role. ``live`` never raises what user code raised."""
 
     __slots__ = (
         "_deferred",
+        "_directory",
         "_factory",
-        "_handler_abandoned",
-        "_handler_scope",
-        "_limited",
-        "_operations",
+        "_failure",
+        "_interrupted",
+        "_killed",
+        "_timers",
+        "_watched",
         "actor",
-        "cleanup",
-        "current",
-        "handler_timeout",
-        "mailbox",
-        "number",
-        "nursery",
+        "operations",
         "ref",
-        "runtime",
-        "scope",
         "starting",
         "steps",
         "why_interrupted",
+        "workshop",
     )
-
-    nursery: trio.Nursery
-    """The actor's own; open from before its factory is called until it has left."""
 
     def __init__(
         self,
         ref: Ref[Any],
         factory: Callable[[], object],
-        number: int,
+        home: trio.Nursery,
         *,
         handler_timeout: float | None,
         cleanup: float,
     ) -> None:
+        super().__init__(ref._mailbox, handler_timeout, cleanup)
         self.ref = ref
-        self.mailbox: Mailbox = ref._mailbox
-        self.runtime = self.mailbox.runtime
-        self.number = number
-        self.handler_timeout = math.inf if handler_timeout is None else handler_timeout
-        self.cleanup = cleanup
-        self.scope = trio.CancelScope()
-        """Cancel it to kill: cleanup still runs, within its budget."""
-        self.starting = trio.CancelScope()
-        """Round ``started()`` alone, so that what it began can be ended in order."""
-        self.why_interrupted: Exception | None = None
-        self.current: Any = None
-        """The message in hand, or its `Call`."""
+        self.actor: Actor | None = None
+        self.workshop = Workshop(home, self._task_failed)
+        self.operations: list[Operation] = []
         self.steps: list[Step] = []
         self._factory = factory
-        self.actor: Actor | None = None
         self._deferred: dict[Call, None] = {}
-        # A CancelScope is single-use: replaced whenever it was cancelled.
-        self._handler_scope = trio.CancelScope()
-        self._handler_abandoned = False
-        self._limited = False
-        """Whether the handler's scope has a deadline to be taken back."""
-        self._operations = 0
-        """How many operations the handler in hand has open: they limit it instead."""
-
-    def interrupt(self, why: Exception | None, reason: str) -> None:
-        """Cut a start short. The incarnation has then failed with ``why``, if given."""
-        self.why_interrupted = why
-        self.starting.cancel(reason=reason)
+        self._timers: dict[Hashable, Timer] = {}
+        self._watched: dict[object, Mailbox] = {}
+        self._directory: Path | None = None
+        self.starting: trio.CancelScope | None = None
+        """Round ``started()`` alone, so that what it began can be ended in order."""
+        self.why_interrupted: Exception | None = None
+        self._interrupted = False
+        self._killed = False
+        self._failure: Exception | None = None
+        """What a task of the workshop raised: the first failure is the cause."""
 
     async def live(self, started: Callable[[], object]) -> Exit:
         """Live from the factory to the last cleanup step; say how it ended.
@@ -115,16 +92,13 @@ class Incarnation:
         ``started`` is called once the actor is ready. If the result comes without
         that, it did not start.
         """
-        owner.set(self.mailbox)
+        box = self.mailbox
+        owner.set(box)
+        box.life, box.state = self, "starting"
+        self.task = trio.lowlevel.current_task()
         exit_ = Exit("killed")
         try:
-            with self.scope:
-                exit_ = await self._in_nursery(started)
-        except Exception as error:
-            # A task of the actor's nursery failed, or something did while being
-            # cancelled; the scope has kept the Cancelled part.
-            kind: ExitKind = "killed" if self.scope.cancel_called else "failed"
-            exit_ = Exit(kind, collapse(error), self.message)
+            exit_ = await self._until_end(started)
         except BaseExceptionGroup as group:
             # Cancelled from outside, and something failed: only the first travels on.
             failed, rest = group.split(Exception)
@@ -133,70 +107,43 @@ class Incarnation:
             exit_ = Exit("killed", collapse(failed), self.message)
             raise rest from None
         finally:
-            self._end(exit_)
-            await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded
-            if not exit_.failed:
-                self.runtime.emit(Stopped(self.mailbox.path, self.number, exit_))
-        return exit_
-
-    async def _in_nursery(self, started: Callable[[], object]) -> Exit:
-        exit_ = Exit("killed")
-        async with trio.open_nursery() as self.nursery:
-            try:
-                exit_ = await self._serve_until_end(started)
-            except Exception as error:
-                exit_ = Exit("failed", collapse(error), self.message)
-            finally:
+            self._decided(exit_)
+            # Bounded by the limits of what is ended here: every child has budgets,
+            # and a task that shields itself would hold up its nursery anyway.
+            with trio.CancelScope(shield=True):
                 if self.actor is not None:
-                    await self._leave(self.actor, exit_)  # noqa: ASYNC102 - it is
-                self.nursery.cancel_scope.cancel(
-                    reason=f"{self.mailbox.path} has ended"
-                )
+                    await self.actor.leave(exit_)  # noqa: ASYNC102
+                await self.workshop.close()  # noqa: ASYNC102
+            await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded
+            box.life, box.last_exit, box.state = None, exit_, "stopped"
+            if not exit_.failed:
+                self.runtime.emit(Stopped(box.path, self.number, exit_))
         return exit_
 
-    async def _leave(self, actor: Actor, exit_: Exit) -> None:
-        # Bounded by the limits of what it stops: every child has a budget.
-        with trio.CancelScope(shield=True):
-            await actor.leave(exit_)
-
-    async def _serve_until_end(self, started: Callable[[], object]) -> Exit:
-        box = self.mailbox
-        actor = self._factory()
-        if not isinstance(actor, Actor):
-            raise TypeError(f"the factory of {box.path} made {actor!r}, not an Actor")
-        self.actor = actor
-        actor.ctx = Context(self.ref, self)
-        box.serve(type(actor).__qualname__, actor.handlers)
-        serving.set(box)
-        with self.starting:
-            await actor.started()
-        if self.starting.cancel_called:
-            why = self.why_interrupted
-            return Exit("shutdown" if why is None else "failed", why)
-        self.runtime.emit(Started(box.path, self.number))
-        started()
-        if type(actor).run is not Actor.run:
-            self.nursery.start_soon(self._run, actor)
-        return await self._serve(actor)
-
-    async def _run(self, actor: Actor) -> None:
-        serving.set(None)
-        await actor.run()
-
-    # -- serving ------------------------------------------------------------------
-
-    async def _serve(self, actor: Actor) -> Exit:
-        table: dict[type, Callable[[Any], Any]] = {
-            message: getattr(actor, name) for message, name in actor.handlers.items()
-        }
+    async def _until_end(self, started: Callable[[], object]) -> Exit:
         while True:
-            self._handler_abandoned = False
-            with trio.CancelScope() as scope:
-                self._handler_scope = scope
-                exit_ = await self._serve_within(scope, table)
-                if exit_ is not None:
-                    return exit_
-            if scope.cancelled_caught and not self._handler_abandoned:
+            self._abandoned = False
+            try:
+                with trio.CancelScope() as self.scope:
+                    if self._killed:
+                        self.scope.cancel(reason="it was killed")
+                    if self.actor is None:
+                        await self._start()
+                        if self._interrupted:
+                            why = self.why_interrupted
+                            return Exit("shutdown" if why is None else "failed", why)
+                        self._up(started)
+                    exit_ = await self._serve()
+                    if exit_ is not None:
+                        return exit_
+            except Exception as error:
+                # Outside the scope, which has kept the Cancelled part of a group.
+                return self._failed_with(collapse(error))
+            if self._failure is not None:
+                return self._failed_with(self._failure)
+            if self._killed:
+                return Exit("killed", None, self.message)
+            if self.scope.cancelled_caught and not self._abandoned:
                 limit = (
                     f"{self.mailbox.path}: handler exceeded {self.handler_timeout:g} s"
                 )
@@ -205,204 +152,203 @@ class Incarnation:
             # not. If it ended by itself at the same moment, its reply was sent.
             self.current = None
 
-    # One function, and long: whatever is called per message is paid per message.
-    async def _serve_within(  # noqa: C901, PLR0912, PLR0915
-        self, scope: trio.CancelScope, table: dict[type, Callable[[Any], Any]]
-    ) -> Exit | None:
-        """Handle messages until told to stop, or until ``scope`` is spent."""
+    def _failed_with(self, error: Exception) -> Exit:
+        if self._failure is not None:
+            # Being cancelled for the first failure, something else failed too.
+            error = self._failure
+        if isinstance(error, Stop):
+            return Exit("normal", None, self.message)
+        return Exit("killed" if self._killed else "failed", error, self.message)
+
+    async def _start(self) -> None:
         box = self.mailbox
-        user, handled = box.user, 0
-        item: Any
-        message: Any
-        call: Call | None
-        while True:
-            if box.system:
-                item = box.system.popleft()
-                if item is STOP:
-                    box.handled += handled
-                    return Exit("shutdown")
-            elif user:
-                item = user.popleft()
-                if box.is_high:
-                    box.relieve()
-            else:
-                box.handled += handled
-                handled = 0
-                await box.arrival()
-                continue
-            if type(item) is Call:
-                if item.task is None:
-                    box.skipped()
-                    continue
-                call, message = item, item.message
-                item.by = self
-            else:
-                call, message = None, item
-            self.current = item
-            kind = cast("type[object]", type(message))
-            handler = table.get(kind) or self._inherited(table, kind)
-            if handler is None:
-                self._unhandled(call, message)
-                continue
-            try:
-                result = handler(message)
-                if type(result) is types.CoroutineType:
-                    result = await self._finish(result, scope)
-            except Rejected as error:
-                if call is None:
-                    raise
-                call.settle(Error(error))
-            except Stop:
-                box.handled += handled + 1
-                return Exit("normal", None, message)
-            else:
-                if call is not None and type(result) is not Deferred:
-                    call.settle(Value(result))
-            self.current = None
-            if scope.cancel_called:
-                box.handled += handled + 1
-                return None
-            handled += 1
-            if handled >= BATCH:
-                box.handled += handled
-                handled = 0
-                await trio.lowlevel.checkpoint()
-
-    async def _finish(self, coroutine: Any, scope: trio.CancelScope) -> object:
-        """Run a handler. Its time limit is armed only if it waits for something.
-
-        So a handler that does not wait costs no scope and no clock: its first step
-        is run by hand, and only if that yields is the deadline set.
-        """
-        try:
-            try:
-                trap = coroutine.send(None)
-            except StopIteration as stop:
-                return stop.value
-            if not self._operations:
-                self._limit(trio.current_time() + self.handler_timeout)
-            return await resume(coroutine, trap)
-        finally:
-            if self._limited:
-                scope.deadline = math.inf
-                self._limited = False
-
-    def _limit(self, deadline: float) -> None:
-        self._handler_scope.deadline = deadline
-        self._limited = True
-
-    def _inherited(
-        self, table: dict[type, Callable[[Any], Any]], kind: type
-    ) -> Callable[[Any], Any] | None:
-        for base in kind.__mro__:
-            if base in table:
-                return table.setdefault(kind, table[base])
-        return None
-
-    def _unhandled(self, call: Call | None, message: object) -> None:
-        # Only messages sent before the first incarnation get here: from then on
-        # the sender is refused in its own frame.
-        self.current = None
-        if call is None:
-            self.mailbox.dead_letter(message, "unhandled")
+        actor = self._factory()
+        if not isinstance(actor, Actor):
+            raise TypeError(f"the factory of {box.path} made {actor!r}, not an Actor")
+        actor.ctx = Context(self.ref, self)
+        self.actor = actor
+        box.serve(actor._kind, actor._handles)
+        serving.set(box)
+        if type(actor).leave is not Actor.leave:
+            await self.workshop.open()
+        if self._interrupted:
             return
-        detail = f"{self.mailbox.receiver} has no handler for {type(message).__name__}"
-        call.settle(Error(Unhandled(self.mailbox.path, message, detail)))
+        with trio.CancelScope() as self.starting:
+            await actor.started()
+        self.starting = None
+
+    def _up(self, started: Callable[[], object]) -> None:
+        box, actor = self.mailbox, cast("Actor", self.actor)
+        box.state = "running"
+        if self.number > 1:
+            box.restarts += 1
+        self.runtime.emit(Started(box.path, self.number))
+        started()
+        if type(actor).run is not Actor.run:
+            self.workshop.start_soon(_serving_nobody, actor.run)
+
+    async def _serve(self) -> Exit | None:
+        # `_start` has set it, or failed.
+        return await Watched(self.read(cast("Actor", self.actor)), self.waits)
 
     # -- what a handler may do ------------------------------------------------------
-
-    def abandoned(self, call: Call) -> None:
-        """The asker of a ``cancel`` ask in hand has gone."""
-        if self.current is call:
-            self._handler_abandoned = True
-            self._handler_scope.cancel(reason="its asker has gone")
-
-    @contextmanager
-    def without_limit(self) -> Generator[None, None, None]:
-        """Suspend the handler's own limit, if it is a handler that calls.
-
-        Afterwards the handler has its whole limit again.
-        """
-        if serving.get() is not self.mailbox:
-            yield
-            return
-        self._operations += 1
-        self._handler_scope.deadline = math.inf
-        try:
-            yield
-        finally:
-            self._operations -= 1
-            if not self._operations:
-                self._limit(trio.current_time() + self.handler_timeout)
 
     def defer(self, work: Callable[[], Awaitable[R]]) -> Deferred[R]:
         """See `Context.defer`."""
         call = self.current
-        if type(call) is not Call:
+        if type(call) is not Call or serving.get() is not self.mailbox:
             raise RuntimeError(
                 f"{self.mailbox.path}: defer() answers an ask, and none is being "
-                "handled; use ctx.start() to run a task"
+                "handled here; use ctx.start() to run a task"
             )
+        # Who asked waits for the task from now on, not for the reader.
+        call.release()
         self._deferred[call] = None
         answer = _Answer(call)
         call.by = answer
-        self.nursery.start_soon(self._answer_later, answer, work)
+        self.workshop.start_soon(self._answer_later, answer, work)
         return Deferred()
 
     async def _answer_later(
         self, answer: _Answer, work: Callable[[], Awaitable[object]]
     ) -> None:
         serving.set(None)
+        call = answer.call
         with answer.scope:
             try:
                 value = await work()
             except Rejected as error:
-                answer.call.settle(Error(error))
+                self.mailbox.rejected += 1
+                call.settle(Error(error))
             else:
-                answer.call.settle(Value(value))
-            del self._deferred[answer.call]
-        if answer.scope.cancelled_caught:
-            del self._deferred[answer.call]
+                call.answer(value)
+        # If it raised, the actor ends, and that settles the call.
+        self._deferred.pop(call, None)
+
+    def set_timer(
+        self, message: Tell[Any], key: Hashable, make: Callable[[], Timer]
+    ) -> Timer:
+        """Set a timer; one of the same key is replaced."""
+        self.mailbox.check(message)
+        timer = make()
+        if key is None:
+            key = timer
+        if (other := self._timers.get(key)) is not None:
+            other.cancel()
+        for spent in [k for k, t in self._timers.items() if not t.pending]:
+            del self._timers[spent]
+        self._timers[key] = timer
+        return timer
+
+    def watch(self, other: Mailbox, message_for: Callable[[Exit], Tell[Any]]) -> None:
+        """See `Context.watch`."""
+        key = object()
+        self._watched[key] = other
+
+        def ended(exit_: Exit) -> None:
+            self._watched.pop(key, None)
+            self.mailbox.post(Ended(self, message_for, exit_))
+
+        other.watch(key, ended)
+
+    def directory(self) -> Path:
+        """See `Context.temp_dir`."""
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="actor-"))
+        return self._directory
+
+    def suspend(self) -> None:
+        """Read no user messages."""
+        self.suspended, self.mailbox.state = True, "suspended"
+
+    def resume(self) -> None:
+        """Read them again."""
+        self.suspended, self.mailbox.state = False, "running"
 
     # -- the end --------------------------------------------------------------------
 
-    @property
-    def message(self) -> object:
-        """The message in hand, or None."""
-        current = self.current
-        return current.message if type(current) is Call else current
+    def interrupt(self, why: Exception | None, reason: str) -> None:
+        """Cut a start short. The incarnation has then failed with ``why``, if given."""
+        self.why_interrupted, self._interrupted = why, True
+        if self.starting is not None:
+            self.starting.cancel(reason=reason)
 
-    def _end(self, exit_: Exit) -> None:
-        """Report the decision and settle what was begun; synchronous."""
+    def kill(self, reason: str) -> None:
+        """Cancel it; cleanup still runs, within its budget. Idempotent."""
+        self._killed = True
+        self.scope.cancel(reason=reason)
+
+    def _task_failed(self, error: Exception) -> None:
+        """A task of the workshop has raised; the nursery has cancelled the others."""
+        if self._failure is None:
+            self._failure = error
+            self.scope.cancel(reason=f"a task of {self.mailbox.path} has failed")
+
+    def _decided(self, exit_: Exit) -> None:
+        """It ends so: report it, and settle what was begun; synchronous."""
+        box = self.mailbox
+        serving.set(None)
+        if self._freeze_check is not None:
+            self._freeze_check.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        for key, other in self._watched.items():
+            other.unwatch(key)
         if exit_.failed:
-            self.runtime.emit(Failed(self.mailbox.path, self.number, exit_))
+            box.failed += 1
+            self.runtime.emit(Failed(box.path, self.number, exit_))
+        if box.state != "stuck":
+            box.state = "stopping"
         self.settle(exit_)
         self.current = None
+        box.drop_volatile()
 
     def settle(self, exit_: Exit) -> None:
         """Tell all whose questions were begun that there will be no answer."""
-        path, begun = self.mailbox.path, [*self._deferred]
-        if type(self.current) is Call:
-            begun.append(self.current)
-        for call in begun:
-            if call.task is None:
-                continue
-            crashed = ActorCrashed(
-                path, call.message, f"ended while handling it ({exit_.kind})"
-            )
-            crashed.__cause__ = exit_.failure or StoppedCause(f"{path}: {exit_.kind}")
-            call.settle(Error(crashed))
+        for call in [*self._deferred]:
+            self._crash(call, exit_)
+        self._deferred.clear()
+        message = self.current
+        if type(message) is not Call and message is not None and exit_.kind != "normal":
+            self.mailbox.dead_letter(message, "crashed")
+        super().settle(exit_)
 
     async def _clean_up(self, exit_: Exit) -> None:
         if self.actor is None:
             return
-        serving.set(None)
-        steps = [*self.steps]
-        if type(self.actor).stopping is not Actor.stopping:
-            actor = self.actor
+        actor, steps = self.actor, self.steps
+        if (directory := self._directory) is not None:
+            remove = partial(shutil.rmtree, directory)
+            steps.insert(0, ("temp_dir", lambda: trio.to_thread.run_sync(remove)))
+        if type(actor).stopping is not Actor.stopping:
             steps.append(("stopping", lambda: actor.stopping(exit_)))
         report = await run_steps(reversed(steps), self.cleanup)
         self.runtime.emit(Cleaned(self.mailbox.path, self.number, *report))
+
+    # -- looking --------------------------------------------------------------------
+
+    def doing(self) -> str:
+        """Say what it is at, for an error."""
+        if (kind := self.current_kind) is None:
+            return ""
+        note = f" ({self.progress})" if self.progress else ""
+        waits = ", ".join(box.path for box in self.mailbox.waits_for)
+        waiting = f", waiting for {waits}" if waits else ""
+        return f", handling {kind} for {self.current_age:.3g} s{note}{waiting}"
+
+    @property
+    def operation_names(self) -> Sequence[str]:
+        """Open operations, the outermost first."""
+        return [operation.name for operation in self.operations]
+
+    def children(self) -> Iterable[Mailbox]:
+        """Those of a supervisor."""
+        below = () if self.actor is None else self.actor.below()
+        return [ref._mailbox for ref in below]
+
+    def stack(self) -> list[str]:
+        """Where it waits: one ``file:line function`` per frame, outermost first."""
+        return stack_of(self.task)
 
 
 class _Answer:
@@ -416,3 +362,8 @@ class _Answer:
 
     def abandoned(self, _call: Call) -> None:
         self.scope.cancel(reason="its asker has gone")
+
+
+async def _serving_nobody(fn: Callable[[], Awaitable[object]]) -> None:
+    serving.set(None)
+    await fn()

@@ -1,6 +1,6 @@
 """The mailbox: bounded, first come first served, and older than its readers.
 
-It belongs to the role, not to the incarnation: messages and waiting senders
+It belongs to the role, not to the incarnation: messages, waiting senders and counters
 survive a restart. Built on a deque and ``wait_task_rescheduled`` rather than on a
 memory channel, because closing a channel discards what it holds without telling
 anybody, and because a channel has no second lane.
@@ -9,20 +9,17 @@ anybody, and because a channel has no second lane.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Hashable, Mapping
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from outcome import Error
-from trio.lowlevel import (
-    Abort,
-    Task,
-    current_task,
-    reschedule,
-    wait_task_rescheduled,
-)
+from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
 
 from actors._core.errors import ActorGone, MailboxFull, Unhandled
-from actors._core.reply import Call
+from actors._core.messages import check_frozen
+from actors._core.record import Record
+from actors._core.reply import WOKEN, Call
 from actors.events import DeadLetter, DeadLetterReason, MailboxHigh, MailboxNormal
 
 if TYPE_CHECKING:
@@ -31,62 +28,95 @@ if TYPE_CHECKING:
     from actors._core.runtime import Runtime
     from actors.events import Event
 
+Overflow = Literal["wait", "drop_oldest"]
+"""What happens when there is no room: whoever sends waits (a `tell` is refused), or
+the oldest message is thrown out: an ask ends in `MailboxFull`, a tell is a dead letter.
+"""
+
 STOP = object()
 """On the system lane: end after the message in hand."""
 
 
-class Mailbox:
+class Posted:
+    """On the system lane: what becomes a message only when it is read."""
+
+    __slots__ = ()
+
+    def take(self, life: object) -> Message[Any] | None:
+        """The message for this incarnation, or None if it is not wanted any more."""
+        raise NotImplementedError
+
+
+class Mailbox(Record):
     """Two lanes of messages for one role.
 
-    An item of a lane is a told message, or the `Call` of an ask.
+    An item of a lane is a told message, the `Call` of an ask, or on the system lane
+    `STOP` or something `Posted`.
     """
 
     __slots__ = (
         "accepts",
         "capacity",
+        "clock",
         "closed",
-        "handled",
         "handles",
-        "incarnations",
         "is_high",
+        "leave",
+        "overflow",
         "parked",
-        "path",
-        "receiver",
         "room",
         "runtime",
         "system",
         "user",
         "waiting",
-        "waits_for",
+        "watchers",
     )
 
-    def __init__(self, path: str, capacity: int, runtime: Runtime) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: str,
+        capacity: int,
+        runtime: Runtime,
+        overflow: Overflow = "wait",
+    ) -> None:
+        if capacity < 1 or capacity != int(capacity):
+            raise ValueError(
+                f"{path}: a mailbox has room for at least 1 message, "
+                f"got mailbox={capacity!r}"
+            )
+        if overflow not in ("wait", "drop_oldest"):
+            raise ValueError(
+                f"{path}: overflow must be 'wait' or 'drop_oldest', got {overflow!r}"
+            )
+        super().__init__(path)
         self.capacity = capacity
+        self.overflow: Overflow = overflow
         self.runtime = runtime
-        self.user: deque[Any] = deque()
-        self.system: deque[Any] | None = None  # made on first use: most never need it
+        # The lanes are made on first use: an idle actor is smaller without them. The
+        # first message of a class takes the slow path, as `accepts` is empty.
+        self.user: deque[tuple[Any, float]] = _NOTHING
+        """Items, and when each was put there."""
+        self.clock: Callable[[], float] = float
+        """Trio time; stands still at 0.0 if nothing is to be measured, and until the
+        first incarnation."""
+        self.system: deque[Any] | None = None
         self.room = capacity
         """`user` may grow to this length: the capacity, plus abandoned calls that
         still lie in it (they are skipped, and take nobody's place). -1 when closed."""
         # Invariant: somebody waits here only while there is no room.
-        self.waiting: OrderedDict[Task | Call, Message[Any]] = OrderedDict()
+        self.waiting: OrderedDict[Task | Call, Message[Any]] = _NOBODY
+        self.leave = self._leave
         self.parked: Task | None = None
-        """The reader, iff it sleeps because both lanes are empty."""
+        """The reader, iff it sleeps because there is nothing for it to read."""
         self.handles: Collection[type] | None = None
         """What the receiver's class handles; None until the first incarnation."""
-        self.accepts: set[type] = set()
+        self.accepts: set[type] | frozenset[type] = frozenset()
         """Message classes found to be handled: the fast path of tell and ask."""
         self.closed: Exit | None = None
+        """How the role ended: for good, unless it is started again after all."""
         self.is_high = False
-        self.waits_for: list[Mailbox] = []
-        """Whom the handler of this role waits for: an edge of the wait-for graph."""
-        self.handled = 0
-        """How many messages were handled, counted once per batch."""
-        self.incarnations = 0
-        """How many lives the role has had."""
-        self.receiver = ""
-        """The class name of the latest incarnation."""
+        self.watchers: dict[Hashable, Callable[[Exit], None]] | None = None
+        """Whom to tell when the role has ended for good."""
 
     # -- senders ----------------------------------------------------------------
 
@@ -95,36 +125,72 @@ class Mailbox:
 
     def put(self, item: object) -> None:
         """Append to the user lane and wake the reader. The caller made sure of room."""
-        self.user.append(item)
-        if (task := self.parked) is not None:
-            self.parked = None
-            reschedule(task)
+        if self.user is _NOTHING:
+            self.user = deque()
+        self.user.append((item, self.clock()))
+        if self.parked is not None:
+            self.wake()
+
+    def wake(self) -> None:
+        """Wake the reader, which is `parked`."""
+        task, self.parked = self.parked, None
+        reschedule(cast("Task", task), WOKEN)
 
     def post(self, item: object) -> None:
         """Append to the system lane, which is never full."""
         if self.system is None:
             self.system = deque()
         self.system.append(item)
-        if (task := self.parked) is not None:
-            self.parked = None
-            reschedule(task)
+        if self.parked is not None:
+            self.wake()
 
     async def put_later(self, message: Message[Any]) -> None:
         """Wait in line for room. Cancelled: not delivered."""
-        task = current_task()
-        self.note_high()
-        self.waiting[task] = message
+        task, begin = current_task(), self.runtime.now()
+        self.queue_up(task, message)
 
         def abort(_raise_cancel: object) -> Abort:
             del self.waiting[task]
             return Abort.SUCCEEDED
 
-        await wait_task_rescheduled(abort)
+        try:
+            await wait_task_rescheduled(abort)
+        finally:
+            self.room_wait_time += self.runtime.now() - begin
+
+    def queue_up(self, key: Task | Call, message: Message[Any]) -> None:
+        """Stand in the line for room."""
+        self.note_high()
+        if self.waiting is _NOBODY:
+            self.waiting = OrderedDict()
+        self.waiting[key] = message
+        self.room_waits += 1
+
+    def throw_out_oldest(self) -> None:
+        """Make room by giving up the oldest message."""
+        while True:
+            item, _ = self.user.popleft()
+            if type(item) is not Call:
+                self.dead_letter(item, "overflow")
+            elif item.task is None:
+                self.room -= 1
+                continue
+            else:
+                item.settle(Error(self.full(item.message, "thrown out as the oldest")))
+            return
 
     def check(self, message: Message[Any]) -> None:
-        """Raise `Unhandled` if the receiver is known to have no handler for it."""
+        """Refuse what cannot be sent at all.
+
+        Raises:
+            TypeError: the class of the message is not frozen.
+            Unhandled: the receiver is known to have no handler for it.
+        """
         kind = type(message)
-        if kind in self.accepts or self.handles is None:
+        if kind in self.accepts:
+            return
+        check_frozen(kind)
+        if self.handles is None:
             return
         if not any(base in self.handles for base in kind.__mro__):
             raise Unhandled(
@@ -132,62 +198,79 @@ class Mailbox:
                 message,
                 f"{self.receiver} has no handler for {kind.__name__}",
             )
-        self.accepts.add(kind)
+        if self.user is not _NOTHING:  # from now on there are lanes to put it on
+            self.accepts = {*self.accepts, kind}
 
     def gone(self, message: object) -> ActorGone:
+        if self.state == "stuck":
+            return ActorGone(self.path, message, f"cannot be ended; {self.doing()}")
         kind = self.closed.kind if self.closed else "never started"
         return ActorGone(self.path, message, f"stopped for good ({kind})")
 
-    def full(self, message: object) -> MailboxFull:
+    def full(self, message: object, what: str = "no room") -> MailboxFull:
         return MailboxFull(
             self.path,
             message,
-            f"no room; {self.describe()}; use `await ref.send(...)` to wait for room",
+            f"{what}; {self.describe()}; use `await ref.send(...)` or an ask with a "
+            "timeout to wait for room",
         )
 
     def describe(self) -> str:
-        """Say how full it is, for an error."""
+        """Say how full it is and what its reader is doing, for an error."""
         text = f"{len(self.user)} of {self.capacity} messages"
+        if (age := self.oldest_age()) is not None:
+            text += f", the oldest for {age:.3g} s"
         if self.waiting:
             text += f", {len(self.waiting)} waiting for room"
-        return text
+        return f"{text}; {self.doing()}"
+
+    def oldest_age(self) -> float | None:
+        """Seconds the oldest message has waited; None: there is none, or unknown."""
+        if not self.user or self.clock is float:
+            return None
+        return self.clock() - self.user[0][1]
 
     def dead_letter(self, message: object, reason: DeadLetterReason) -> None:
-        self.emit(DeadLetter(self.path, message, reason))
+        self.runtime.dead_letter(DeadLetter(self.path, message, reason))
 
     def withdraw(self, call: Call) -> None:
         """An asker left before its call was begun."""
-        if self.waiting.pop(call, None) is not None or self.closed is not None:
+        if self.waiting.pop(call, None) is not None or self.room < 0:
+            return
+        if call.message.system:
             return
         self.room += 1
         if self.room > 2 * self.capacity + 64:
             # A stuck reader skips nothing: do not let what was abandoned pile up.
-            live = [m for m in self.user if not (type(m) is Call and m.task is None)]
-            self.user.clear()
-            self.user.extend(live)
+            self._keep(lambda item: not (type(item) is Call and item.task is None))
             self.room = self.capacity
         self.admit()
 
-    # -- the reader ---------------------------------------------------------------
+    def _keep(self, wanted: Callable[[Any], bool]) -> list[Any]:
+        """Drop from the user lane what is not wanted, and return it."""
+        entries = [*self.user]
+        keep = [wanted(item) for item, _ in entries]
+        self.user.clear()
+        self.user.extend(compress(entries, keep))
+        return [item for (item, _), kept in zip(entries, keep, strict=True) if not kept]
 
-    async def arrival(self) -> None:
-        """Wait until there is something to read. Cancellation loses nothing."""
-        self.parked = current_task()
-        await wait_task_rescheduled(self._leave)
+    # -- the reader ---------------------------------------------------------------
 
     def _leave(self, _raise_cancel: object) -> Abort:
         self.parked = None
         return Abort.SUCCEEDED
 
-    def skipped(self) -> None:
+    def skipped(self, call: Call) -> None:
         """The reader found an abandoned call and threw it away."""
-        self.room -= 1
+        if not call.message.system:
+            self.room -= 1
 
-    def relieve(self) -> None:
-        """After a message was taken from a mailbox that has been full."""
-        if self.waiting:
-            self.admit()
-        elif 2 * len(self.user) <= self.capacity:
+    def account(self, handled: int, seconds: float, waited: float) -> None:
+        """After a turn of the reader."""
+        self.handled += handled
+        self.handling_time += seconds
+        self.mailbox_time += waited
+        if self.is_high and not self.waiting and 2 * len(self.user) <= self.capacity:
             self.is_high = False
             self.emit(MailboxNormal(self.path, len(self.user), self.capacity))
 
@@ -200,14 +283,9 @@ class Mailbox:
         """
         while self.waiting and len(self.user) < self.room:
             key, message = self.waiting.popitem(last=False)
+            self.put(message if isinstance(key, Task) else key)
             if isinstance(key, Task):
-                self.user.append(message)
                 reschedule(key)
-            else:
-                self.user.append(key)
-        if self.user and (task := self.parked) is not None:
-            self.parked = None
-            reschedule(task)
 
     def note_high(self) -> None:
         """Somebody found it full; reported once until it has drained."""
@@ -217,23 +295,49 @@ class Mailbox:
 
     # -- the end ------------------------------------------------------------------
 
-    def serve(self, receiver: str, handles: Mapping[type, str]) -> None:
+    def serve(self, receiver: str, handles: Mapping[type, str] | None) -> None:
         """A new incarnation begins to read; what it handles is known from now on."""
         if self.receiver != receiver:
-            self.accepts.clear()
+            self.accepts = frozenset()
         self.receiver, self.handles = receiver, handles
-        if self.system is not None and STOP in self.system:
-            # Meant for a predecessor that was cancelled before it read it.
+        if self.clock is float and self.runtime.metrics:
+            self.clock = now = self.runtime.now
+            entries = [(item, now()) for item, _ in self.user]
+            self.user.clear()
+            self.user.extend(entries)
+        if self.system is not None:
+            # A stop was meant for a predecessor that was cancelled before it read it.
             self.system = deque(item for item in self.system if item is not STOP)
+
+    def drop_volatile(self) -> None:
+        """An incarnation has ended: what was meant for it alone ends with it."""
+        for item in self._keep(lambda item: not _volatile(item)):
+            if type(item) is not Call:
+                self.dead_letter(item, "volatile")
+            elif item.task is None:
+                self.room -= 1
+            else:
+                error = ActorGone(
+                    self.path, item.message, "the incarnation it was meant for ended"
+                )
+                item.settle(Error(error))
+        for key, message in [*self.waiting.items()]:
+            if message.volatile and isinstance(key, Call):
+                del self.waiting[key]
+                key.settle(
+                    Error(ActorGone(self.path, message, "its incarnation ended"))
+                )
+        self.admit()
 
     def close(self, exit_: Exit) -> None:
         """Stopped for good: whoever waits is told so, at once. Idempotent."""
         if self.closed is not None:
             return
         self.closed, self.room = exit_, -1
-        items, waiting = list(self.user), list(self.waiting.items())
-        self.user.clear()
-        self.waiting.clear()
+        if self.state != "stuck":
+            self.state = "stopped"
+        items, waiting = self._keep(lambda _item: False), [*self.waiting.items()]
+        self.waiting = _NOBODY
         if self.system is not None:
             items = [item for item in self.system if item is not STOP] + items
             self.system = None
@@ -244,6 +348,9 @@ class Mailbox:
                 reschedule(key, Error(self.gone(message)))
             else:
                 self._refuse(key)
+        watchers, self.watchers = self.watchers, None
+        for tell in (watchers or {}).values():
+            tell(exit_)
 
     def reopen(self) -> None:
         """Accept messages again: somebody will read them after all."""
@@ -251,10 +358,36 @@ class Mailbox:
             self.closed, self.room = None, self.capacity
 
     def _refuse(self, item: object) -> None:
+        if isinstance(item, Posted):
+            return
         if not isinstance(item, Call):
             self.dead_letter(item, "gone")
         elif item.task is not None:
             item.settle(Error(self.gone(item.message)))
 
+    def watch(self, key: Hashable, tell: Callable[[Exit], None]) -> None:
+        """Call ``tell`` when the role has ended for good; at once if it has."""
+        if self.closed is not None:
+            tell(self.closed)
+            return
+        if self.watchers is None:
+            self.watchers = {}
+        self.watchers[key] = tell
+
+    def unwatch(self, key: Hashable) -> None:
+        """Do not call it any more."""
+        if self.watchers is not None:
+            self.watchers.pop(key, None)
+
     def emit(self, event: Event) -> None:
         self.runtime.emit(event)
+
+
+def _volatile(item: Any) -> bool:
+    message = item.message if type(item) is Call else item
+    return bool(message.volatile)
+
+
+_NOTHING: deque[tuple[Any, float]] = deque(maxlen=0)
+_NOBODY: OrderedDict[Any, Any] = OrderedDict()
+"""Shared by all mailboxes that nobody waits for; never added to."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextvars
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from threading import get_ident
+from typing import Any, Generic, NoReturn, TypeVar, cast
 
 import trio
 from trio.lowlevel import wait_task_rescheduled
@@ -15,6 +16,7 @@ from actors._core.exits import Exit
 from actors._core.mailbox import Mailbox
 from actors._core.messages import Ask, Message, Tell
 from actors._core.reply import Call
+from actors._core.snapshot import Snapshot, picture
 
 P = TypeVar("P")
 P_co = TypeVar("P_co", covariant=True)
@@ -42,6 +44,9 @@ class Ref(Generic[P_co]):
     It survives restarts, is hashable, and may be used after the end: asks then end
     in `ActorGone` at once. Messages of one sender to one ref are handled in the
     order in which they were sent.
+
+    It belongs to the trio run of its system: from anywhere else it raises
+    ``RuntimeError`` and says how to get there.
     """
 
     __slots__ = ("__weakref__", "_mailbox")
@@ -78,11 +83,19 @@ class Ref(Generic[P_co]):
         Raises:
             Unhandled: the receiver is known to have no handler for it.
         """
+        # The hot path is written out, here and in `send`: a call costs as much as
+        # all the rest of it.
         box = self._mailbox
-        if type(message) not in box.accepts or not box.has_room():
-            return _tell_slowly(box, message)
-        box.put(message)
-        return True
+        if (
+            type(message) in box.accepts
+            and len(box.user) < box.room
+            and get_ident() == box.runtime.thread
+        ):
+            box.user.append((message, box.clock()))
+            if box.parked is not None:
+                box.wake()
+            return True
+        return _tell_slowly(box, message)
 
     async def send(self: Ref[P], message: Tell[P], /) -> None:
         """Send, waiting for room if there is none, first come first served.
@@ -96,17 +109,15 @@ class Ref(Generic[P_co]):
             Unhandled: the receiver is known to have no handler for it.
         """
         box = self._mailbox
-        if type(message) in box.accepts and box.has_room():
-            box.put(message)
-            return
-        if box.closed is not None:
-            raise box.gone(message)
-        box.check(message)
-        if message.system:
-            box.post(message)
-        elif box.has_room():
-            box.put(message)
-        else:
+        if (
+            type(message) in box.accepts
+            and len(box.user) < box.room
+            and get_ident() == box.runtime.thread
+        ):
+            box.user.append((message, box.clock()))
+            if box.parked is not None:
+                box.wake()
+        elif not _put(box, message, message):
             await waiting_for(box, lambda: box.put_later(message), message)
 
     async def ask(
@@ -128,62 +139,106 @@ class Ref(Generic[P_co]):
             Unhandled: the receiver has no handler for it.
         """
         box = self._mailbox
-        call = Call(request, box)
-        if serving.get() is not None:
-            reply: R = await waiting_for(box, lambda: _call(call, timeout), request)
-        else:
-            reply = await _call(call, timeout)
+        if get_ident() != box.runtime.thread:
+            raise box.runtime.wrong_thread(box.path)
+        call, me = Call(request, box), serving.get()
+        if me is not None:
+            refuse_cycle(me, box, request)
+        if type(request) in box.accepts and len(box.user) < box.room:
+            box.user.append((call, box.clock()))
+            if box.parked is not None:
+                box.wake()
+        elif not _put(box, request, call):
+            if timeout is not None and timeout <= 0:
+                raise box.full(request)
+            box.queue_up(call, request)
+        if timeout is not None:
+            _arm(call, timeout)
+        reply: R
+        if me is None:
+            reply = await wait_task_rescheduled(call.abandon)
+            return reply
+        me.waits_for.append(box)
+        call.asker = me
+        try:
+            reply = await wait_task_rescheduled(call.abandon)
+        finally:
+            call.release()
         return reply
+
+    async def stopped(self) -> Exit:
+        """Wait until the actor has stopped for good, and say how it ended.
+
+        A restart is no end. Whoever waits here in a handler of the actor itself
+        waits for ever.
+        """
+        ended, key = trio.Event(), object()
+        self._mailbox.watch(key, lambda _exit: ended.set())
+        try:
+            await ended.wait()
+        finally:
+            self._mailbox.unwatch(key)
+        return cast("Exit", self._mailbox.closed)
+
+    def snapshot(self) -> Snapshot:
+        """A picture of the actor, and of the tree below it.
+
+        Synchronous, asks nobody, and so works when actors are stuck.
+        """
+        return picture(self._mailbox)
+
+
+def _put(box: Mailbox, message: Message[Any], item: object) -> bool:
+    """Put an item where its message belongs; False if that is a full user lane.
+
+    Raises:
+        ActorGone: nothing is accepted there any more.
+        RuntimeError: this is not the trio run of the receiver.
+        Unhandled: the receiver is known to have no handler for it.
+    """
+    if get_ident() != box.runtime.thread:
+        raise box.runtime.wrong_thread(box.path)
+    if box.closed is not None:
+        raise box.gone(message)
+    box.check(message)
+    if message.system:
+        box.post(item)
+    else:
+        if not box.has_room():
+            if box.overflow == "wait":
+                return False
+            box.note_high()
+            box.throw_out_oldest()
+        box.put(item)
+    return True
 
 
 def _tell_slowly(box: Mailbox, message: Tell[Any]) -> bool:
     if box.closed is not None:
         box.dead_letter(message, "gone")
         return False
-    box.check(message)
-    if message.system:
-        box.post(message)
-        return True
-    if not box.has_room():
+    if not _put(box, message, message):
         box.note_high()
         box.dead_letter(message, "overflow")
         return False
-    box.put(message)
     return True
 
 
-def _call(call: Call, timeout: float | None) -> Awaitable[Any]:
-    """Put the call where it belongs; what is returned waits for its outcome."""
-    box, request = call.mailbox, call.message
-    if type(request) not in box.accepts or not box.has_room():
-        if box.closed is not None:
-            raise box.gone(request)
-        box.check(request)
-    if timeout is not None:
-        _arm(call, timeout)
-    if request.system:
-        box.post(call)
-    elif box.has_room():
-        box.put(call)
-    elif timeout is not None and timeout <= 0:
-        call.task = None
-        raise box.full(request)
-    else:
-        box.note_high()
-        box.waiting[call] = request
-    return wait_task_rescheduled(call.abandon)  # noqa: ASYNC105 - the caller awaits it
-
-
 def _arm(call: Call, timeout: float) -> None:
+    alarms = call.mailbox.runtime.alarms
+    problem: Exception | None = None
     if math.isnan(timeout):
-        raise ValueError("timeout must be a number of seconds, got nan")
-    deadlines = call.mailbox.runtime.deadlines
-    if not deadlines.running:
-        raise RuntimeError(
+        problem = ValueError("timeout must be a number of seconds, got nan")
+    elif not alarms.running:
+        problem = RuntimeError(
             f"{call.mailbox.path} is not running yet, so nothing would end this ask: "
             "enter its system (`async with System(...)`) first"
         )
-    deadlines.arm(trio.current_time() + timeout, call)
+    if problem is not None:
+        call.abandon()
+        raise problem
+    call.deadline = call.mailbox.runtime.now() + timeout
+    alarms.arm(call.deadline, call)
 
 
 async def waiting_for(
@@ -199,16 +254,27 @@ async def waiting_for(
     me = serving.get()
     if me is None:
         return await wait()
+    refuse_cycle(me, other, message)
+    me.waits_for.append(other)
+    try:
+        return await wait()
+    finally:
+        me.waits_no_more_for(other)
+
+
+def refuse_cycle(me: Mailbox, other: Mailbox, message: object) -> None:
+    """Refuse to let ``me`` wait for whoever waits for it.
+
+    Raises:
+        AskCycle: ``other`` waits, directly or through others, for ``me``.
+    """
+    if other is not me and not other.waits_for:
+        return
     chain = _chain(other, me)
     if chain is not None:
         names = " -> ".join([me.path, *(box.path for box in chain)])
         detail = f"{me.path} would wait for itself: {names}"
         raise AskCycle(other.path, message, detail)
-    me.waits_for.append(other)
-    try:
-        return await wait()
-    finally:
-        me.waits_for.remove(other)
 
 
 def _chain(start: Mailbox, goal: Mailbox) -> list[Mailbox] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import math
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from outcome import Error, Outcome
 from trio.lowlevel import Abort, Task, current_task, reschedule
@@ -30,7 +31,7 @@ class Call:
     a dying actor owes, it can still say.
     """
 
-    __slots__ = ("by", "mailbox", "message", "task")
+    __slots__ = ("_value", "asker", "by", "deadline", "mailbox", "message", "task")
 
     def __init__(self, message: Ask[Any, Any], mailbox: Mailbox) -> None:
         self.message = message
@@ -38,15 +39,33 @@ class Call:
         # Invariant: the asker waits for this cell iff `task` is set. It is cleared
         # before the asker is rescheduled, so the first outcome wins.
         self.task: Task | None = current_task()
+        self._value: object = None
         self.by: Handling | None = None
         """Set when the handler begins: from then on it may have been executed."""
+        self.deadline = math.inf
+        """Trio time; once it has passed, no handler begins."""
+        self.asker: Mailbox | None = None
+        """The role whose handler asks, as long as it waits for the *reader* of
+        `mailbox`: an edge of the wait-for graph."""
+
+    def answer(self, value: object) -> None:
+        """Reply. If the asker has gone meanwhile, the reply is reported and lost."""
+        self._value = value
+        self.settle(cast("Outcome[Any]", self))
+
+    def unwrap(self) -> object:
+        """As an outcome: the reply. A `Value` would cost as much as a tell."""
+        # Alarms may keep the call for a while, but nobody is to keep its reply.
+        value, self._value = self._value, None
+        return value
 
     def settle(self, outcome: Outcome[Any]) -> None:
-        """Answer. If the asker has gone meanwhile, the answer is reported and lost."""
+        """End the ask. If the asker has gone meanwhile, that is reported."""
         task, self.task = self.task, None
         if task is not None:
             reschedule(task, outcome)
         else:
+            self._value = None
             self.mailbox.emit(LateReply(self.mailbox.path, self.message))
 
     def abandon(self, _raise_cancel: object = None) -> Abort:
@@ -58,18 +77,53 @@ class Call:
             self.by.abandoned(self)
         return Abort.SUCCEEDED
 
-    def expire(self) -> None:
-        """Abandon on behalf of the asker and tell it so."""
-        if (task := self.task) is None:
-            return
-        started = self.by is not None
-        detail = (
-            "no reply in time; the handler had begun"
+    def release(self) -> None:
+        """The asker does not wait for the reader of the mailbox (any more)."""
+        asker, self.asker = self.asker, None
+        if asker is not None:
+            asker.waits_no_more_for(self.mailbox)
+
+    # -- as an alarm, for the deadline ----------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether the asker still waits."""
+        return self.task is not None
+
+    def ring(self) -> None:
+        """Abandon on behalf of the asker, whose time is over, and tell it so."""
+        task, started = self.task, self.by is not None
+        if task is not None:
+            error = self._overdue(started=started)
+            self.abandon()
+            reschedule(task, Error(error))
+
+    def time_out(self) -> None:
+        """The reader found it overdue: it is not in the mailbox any more."""
+        task, self.task = self.task, None
+        if task is not None:
+            reschedule(task, Error(self._overdue(started=False)))
+
+    def _overdue(self, *, started: bool) -> AskTimeout:
+        box = self.mailbox
+        if not started:
+            box.expired += 1
+        what = (
+            "no reply in time; its handler had begun"
             if started
-            else f"not begun in time; {self.mailbox.describe()}"
+            else "not begun in time"
         )
-        self.abandon()
-        reschedule(
-            task,
-            Error(AskTimeout(self.mailbox.path, self.message, detail, started=started)),
-        )
+        detail = f"{what}; {box.describe()}"
+        return AskTimeout(box.path, self.message, detail, started=started)
+
+
+class _Woken:
+    """An outcome that says nothing. A `Value` can be used once, and costs more."""
+
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        """Nothing."""
+
+
+WOKEN = cast("Outcome[None]", _Woken())

@@ -1,37 +1,84 @@
-"""What all actors of one system share: where events go, and who watches deadlines."""
+"""What all actors of one system share: time, chance, names, and where events go."""
 
 from __future__ import annotations
 
-import heapq
 import logging
-import math
-from collections.abc import Sequence
-from itertools import count
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
+from actors._core.alarms import Alarms
+from actors._core.bus import Subscription
 from actors._core.registry import Registry
 from actors.events import Event, Sink
 
 if TYPE_CHECKING:
-    from actors._core.reply import Call
+    from actors.events import DeadLetter
+
+E = TypeVar("E", bound=Event)
+
+REMEMBERED = 100
+"""Dead letters that are kept for whoever asks."""
 
 
 class Runtime:
     """Shared by the actors of one system; holds no global state."""
 
-    __slots__ = ("_sinks", "deadlines", "random", "registry")
+    __slots__ = (
+        "_sinks",
+        "_subscriptions",
+        "alarms",
+        "dead_letter_counts",
+        "dead_letters",
+        "measure",
+        "metrics",
+        "now",
+        "random",
+        "registry",
+        "thread",
+    )
 
     def __init__(
-        self, on_event: Sequence[Sink] = (), random: Random | None = None
+        self,
+        on_event: Sequence[Sink] = (),
+        random: Random | None = None,
+        *,
+        metrics: bool = True,
+        measure: Callable[[], object] | None = None,
     ) -> None:
         self._sinks = tuple(on_event)
-        self.deadlines = Deadlines()
+        self._subscriptions: dict[Subscription[Any], None] = {}
+        self.metrics = metrics
+        """Whether messages are timed: how long they wait in mailboxes."""
+        self.measure = measure or (lambda: None)
+        """Reads what the process uses, for the events of operations."""
+        self.now: Callable[[], float] = trio.current_time
+        """Trio time, seconds; once it runs, without the detour of finding the clock."""
+        self.thread = get_ident()
+        """Where its trio run is: nobody else may touch its mailboxes."""
+        self.alarms = Alarms()
         self.random = random or Random()
         """All jitter is drawn from here, so that a seed reproduces a run."""
         self.registry = Registry(self)
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=REMEMBERED)
+        self.dead_letter_counts: Counter[str] = Counter()
+        """By reason, since the start."""
+
+    async def run(  # noqa: ASYNC128 - the alarms do that
+        self, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Serve until cancelled."""
+        self.thread = get_ident()
+        self.now = trio.lowlevel.current_clock().current_time
+        try:
+            await self.alarms.run(task_status=task_status)
+        finally:
+            for subscription in self._subscriptions:
+                subscription.end()
 
     def emit(self, event: Event) -> None:
         """Hand an event to every sink, in order; one that fails is logged."""
@@ -40,49 +87,34 @@ class Runtime:
                 sink(event)
             except Exception:
                 logging.getLogger("actors").exception("event sink failed on %r", event)
+        for subscription in self._subscriptions:
+            if isinstance(event, subscription.kinds):
+                subscription.put(event)
 
+    def subscribe(self, *kinds: type[E], capacity: int = 1000) -> Subscription[E]:
+        """Collect events of some kinds from now on.
 
-class Deadlines:
-    """One task that ends overdue asks: exact, and without a cancel scope per ask."""
+        Raises:
+            ValueError: ``capacity`` is less than 1.
+        """
+        subscription = Subscription(kinds, capacity, self._unsubscribe)
+        self._subscriptions[subscription] = None
+        return subscription
 
-    __slots__ = ("_compact_at", "_heap", "_scope", "_tick", "running")
+    def _unsubscribe(self, subscription: Subscription[E]) -> None:
+        self._subscriptions.pop(subscription, None)
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Call]] = []
-        # Entries of answered asks stay until they are due or outnumber the rest:
-        # removing each on its answer would cost more than the ask.
-        self._compact_at = 256
-        self._tick = count()
-        self._scope = trio.CancelScope()
-        self.running = False
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Report and remember a message that will not be handled."""
+        self.dead_letters.append(letter)
+        self.dead_letter_counts[letter.reason] += 1
+        self.emit(letter)
 
-    def arm(self, deadline: float, call: Call) -> None:
-        """End ``call`` with `AskTimeout` at ``deadline`` (trio time, seconds)."""
-        heap = self._heap
-        if len(heap) >= self._compact_at:
-            heap[:] = [entry for entry in heap if entry[2].task is not None]
-            heapq.heapify(heap)
-            self._compact_at = max(256, 2 * len(heap))
-        heapq.heappush(heap, (deadline, next(self._tick), call))
-        if heap[0][2] is call:
-            self._scope.deadline = deadline
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serve until cancelled."""
-        self.running = True
-        try:
-            task_status.started()
-            while True:
-                self._expire(trio.current_time())
-                due = self._heap[0][0] if self._heap else math.inf
-                # A scope is spent once its deadline has passed: one per wake-up.
-                self._scope = trio.CancelScope(deadline=due)
-                with self._scope:
-                    await trio.sleep_forever()
-        finally:
-            self.running = False
-
-    def _expire(self, now: float) -> None:
-        heap = self._heap
-        while heap and (heap[0][0] <= now or heap[0][2].task is None):
-            heapq.heappop(heap)[2].expire()
+    def wrong_thread(self, path: str) -> RuntimeError:
+        """Say how to reach an actor from outside its trio run."""
+        return RuntimeError(
+            f"{path} lives in the trio run of another thread. From a thread that trio "
+            "started use `trio.from_thread.run_sync(ref.tell, message)` or "
+            "`trio.from_thread.run(ref.ask, question)`; elsewhere pass the "
+            "`trio_token` of that run to them"
+        )

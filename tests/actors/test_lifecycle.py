@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors import Actor, Ask, Exit, OperationTimeout, Tell, open_actor
 from actors.events import (
     Cleaned,
+    DeadLetter,
     Event,
     Failed,
     OperationEnded,
@@ -90,7 +91,7 @@ async def test_cleanup_runs_on_a_crash_and_the_failure_is_reported_before_it(
             careful.tell(Break())
             await trio.sleep_forever()
     assert log == ["stopping failed", "second", "first"]
-    assert [type(e) for e in events] == [Started, Failed, Cleaned]
+    assert [type(e) for e in events] == [Started, Failed, DeadLetter, Cleaned]
 
 
 async def test_cleanup_runs_although_the_host_cancels() -> None:

@@ -108,7 +108,7 @@ def test_a_limit_that_is_none_is_refused() -> None:
 # -- as a process -------------------------------------------------------------------
 
 PREAMBLE = """
-import sys, trio
+import sys, attrs, trio
 from actors import Actor, Tell
 from supervision import Child, System
 from supervision.app import run_app
@@ -119,6 +119,7 @@ class Hanging(Actor):
         print("leaving", flush=True)
         await trio.sleep_forever()  # shielded, and not bounded
 
+@attrs.frozen
 class Work(Tell["Slow"]):
     pass
 
@@ -129,7 +130,7 @@ class Slow(Actor):
     async def tidy(self):
         print("tidied up", flush=True)
     @Work.handled
-    async def work(self, m):
+    async def work(self, m: Work) -> None:
         print("working", flush=True)
         await trio.sleep_forever()
 """

@@ -9,14 +9,13 @@ import trio
 from parts import AT_ONCE, CALM, Crash, Freeze, Life, Part, parts
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import ActorCrashed, ActorGone, Ref, Rejected
+from actors import ActorCrashed, ActorGone, Ref, Rejected, Snapshot
 from actors.events import Event
 from supervision import (
     Child,
     Intensity,
     RestartChild,
     ShutdownStuck,
-    Snapshot,
     StopChild,
     Supervisor,
     System,

@@ -18,7 +18,7 @@ from actors import (
     Rejected,
     Tell,
 )
-from actors.events import Cleaned, Event, Failed, Started, Stopped
+from actors.events import Cleaned, DeadLetter, Event, Failed, Started, Stopped
 from supervision import (
     Backoff,
     Child,
@@ -73,7 +73,7 @@ async def test_a_crashed_child_is_restarted_and_its_mailbox_survives(
         assert await ref.ask(Life()) == 2, "asked before the crash, answered after it"
     kinds = [type(e) for e in events if e.path == "app/part"]
     assert kinds == [
-        *(Started, Failed, Cleaned, Crashed, BackingOff),
+        *(Started, Failed, DeadLetter, Cleaned, Crashed, BackingOff),
         *(Started, Restarted),
         *(Cleaned, Stopped),
     ]

@@ -1,0 +1,78 @@
+"""The nursery of one incarnation: for `run`, deferred answers and tasks of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from actors._core.exits import collapse
+
+Job = Callable[..., Awaitable[object]]
+
+
+class Workshop:
+    """A nursery that is opened on first use, in a task of its own.
+
+    Most actors never need one, and an idle nursery costs as much memory as its task.
+    """
+
+    __slots__ = ("_closing", "_failed", "_home", "_jobs", "_nursery", "_over")
+
+    def __init__(self, home: trio.Nursery, failed: Callable[[Exception], None]) -> None:
+        self._home = home
+        self._failed = failed
+        """Told when a task of the nursery has failed and all others are over."""
+        self._nursery: trio.Nursery | None = None
+        self._jobs: list[tuple[Job, tuple[object, ...]]] = []
+        """What is to be started as soon as the nursery is open."""
+        # Invariant: set iff its task was spawned.
+        self._over: trio.Event | None = None
+        self._closing = False
+
+    def start_soon(self, job: Job, *args: object) -> None:
+        """Spawn a task; if it raises, the others are cancelled and ``failed`` told."""
+        if self._nursery is not None:
+            self._nursery.start_soon(job, *args)
+            return
+        self._jobs.append((job, args))
+        if self._over is None:
+            self._over = trio.Event()
+            self._home.start_soon(self._run, self._over)
+
+    async def open(self) -> trio.Nursery:
+        """Wait until the nursery is open, and return it."""
+        opened = trio.Event()
+        self.start_soon(_set, opened)
+        await opened.wait()
+        if self._nursery is None:
+            raise RuntimeError("the incarnation of these tasks has ended")
+        return self._nursery
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait until none is left."""
+        self._closing = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel(reason="its incarnation has ended")
+        if self._over is not None:
+            await self._over.wait()
+
+    async def _run(self, over: trio.Event) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for job, args in self._jobs:
+                    nursery.start_soon(job, *args)
+                self._jobs.clear()
+                if self._closing:
+                    nursery.cancel_scope.cancel(reason="its incarnation has ended")
+                await trio.sleep_forever()
+        except Exception as error:
+            self._failed(collapse(error))
+        finally:
+            self._nursery = None
+            over.set()
+
+
+async def _set(event: trio.Event) -> None:
+    event.set()
