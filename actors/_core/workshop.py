@@ -69,6 +69,13 @@ class Workshop:
                 await trio.sleep_forever()
         except Exception as error:
             self._failed(collapse(error))
+        except BaseExceptionGroup as group:
+            # Cancelled from outside, and something failed: only the first travels on.
+            failed, rest = group.split(Exception)
+            if failed is None or rest is None:
+                raise
+            self._failed(collapse(failed))
+            raise rest from None
         finally:
             self._nursery = None
             over.set()
