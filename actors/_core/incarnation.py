@@ -115,8 +115,11 @@ class Incarnation(Reader):
                 if self.actor is not None:
                     await self.actor.leave(exit_)  # noqa: ASYNC102
                 await self.workshop.close()  # noqa: ASYNC102
-            if trio.current_effective_deadline() <= self.runtime.now():
-                # Whatever it had decided, it was cancelled from outside meanwhile.
+            if (
+                not exit_.failed
+                and trio.current_effective_deadline() <= self.runtime.now()
+            ):
+                # It had meant to stop, and was cancelled from outside meanwhile.
                 exit_ = attrs.evolve(exit_, kind="killed")
             await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded
             box.life, box.last_exit, box.state = None, exit_, "stopped"
