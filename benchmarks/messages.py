@@ -30,15 +30,16 @@ from benchmarks.harness import (
 from benchmarks.table import Row, at_most
 
 SEND = Row("send 1 -> 1, mailbox 64, async handler", 3.5, 8)
+NO_METRICS = Row("the same with metrics off", 6, 12)
 ASK = Row("ask 1:1", 0.6, 0.85)
 ASK_TIMEOUT = Row("ask 1:1 with a timeout", 0.5, 0.78)
 LIMIT = at_most("handler timeout, for handlers that do not wait", 0.4, 0.1, "us")
 
 
 @asynccontextmanager
-async def send() -> AsyncIterator[Operate]:
+async def send(*, metrics: bool = True) -> AsyncIterator[Operate]:
     """Send messages to one actor, and wait until all are handled."""
-    async with open_actor(Echo) as echo:
+    async with open_actor(Echo, metrics=metrics) as echo:
         yield lambda n: _send(echo, n)
 
 
@@ -110,6 +111,7 @@ async def reschedule_round_trip() -> AsyncIterator[Operate]:
 
 CASES = {
     "send": Case(send, 20_000),
+    "send, no metrics": Case(lambda: send(metrics=False), 20_000),
     "channel": Case(channel, 4_000),
     "ask": Case(ask, 2_000),
     "ask, timeout": Case(lambda: ask(timeout=30), 2_000),
@@ -121,6 +123,7 @@ def rows() -> Iterator[Row]:
     """Measure them all in one go."""
     spent = measure(CASES, rounds=31)
     yield SEND.found(*cheaper(spent, "send", "channel"))
+    yield NO_METRICS.found(*cheaper(spent, "send, no metrics", "channel"))
     yield ASK.found(*cheaper(spent, "ask", "reschedule"))
     yield ASK_TIMEOUT.found(*cheaper(spent, "ask, timeout", "reschedule"))
     yield LIMIT.found(trio.run(cost_of_a_limit), "difference of two actors")
