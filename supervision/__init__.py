@@ -2,13 +2,18 @@
 
 The layers, each importing only from those below it::
 
+    app                a process around it: signals, exit codes, the service manager
     system             `async with System(...)`: the root, beside a block of code
+    watchdog           the actor that looks after the whole tree
+    metrics            figures per actor: a fold over events
     dynamic            a supervisor of children that come and go
     tree               the supervisor actor
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles, role        its children: whose they are; starting and stopping each
     reports            what is said about a crash; the flight recorder
-    events, reports   what is reported, and what can be seen
+    events             what is reported
+    resources          what a process uses, and what operations do to that
+    loopwatch, notify  the thread that watches the loop; word to the service manager
     planner            what a supervisor does about its children: pure
     plan, decisions    what it is told and answers; restart windows: pure
     breaker            when a circuit opens and closes: pure
@@ -16,6 +21,7 @@ The layers, each importing only from those below it::
 """
 
 from supervision import events
+from supervision.app import App, run_app
 from supervision.breakers import (
     Breakers,
     BreakerStatus,
@@ -25,6 +31,9 @@ from supervision.breakers import (
 )
 from supervision.dynamic import DynamicSupervisor
 from supervision.guarded import BreakerOpen, guard
+from supervision.loopwatch import watch_loop
+from supervision.metrics import ActorMetrics, Metrics, waiting
+from supervision.resources import Holdings, Meter, Resources, count_cpu, holdings
 from supervision.role import StartFailed
 from supervision.specs import (
     AutoShutdown,
@@ -46,8 +55,11 @@ from supervision.tree import (
     StopChild,
     Supervisor,
 )
+from supervision.watchdog import GetMetrics, GetOpenFiles, Watchdog
 
 __all__ = [
+    "ActorMetrics",
+    "App",
     "AutoShutdown",
     "Backoff",
     "BreakerOpen",
@@ -60,10 +72,16 @@ __all__ = [
     "ForceOpen",
     "GetBreakers",
     "GetChildren",
+    "GetMetrics",
+    "GetOpenFiles",
     "GetTree",
+    "Holdings",
     "Intensity",
     "MaxRestarts",
+    "Meter",
+    "Metrics",
     "ResetBreaker",
+    "Resources",
     "Restart",
     "RestartChild",
     "ShutdownStuck",
@@ -74,6 +92,12 @@ __all__ = [
     "Supervisor",
     "System",
     "SystemFailed",
+    "Watchdog",
+    "count_cpu",
     "events",
     "guard",
+    "holdings",
+    "run_app",
+    "waiting",
+    "watch_loop",
 ]

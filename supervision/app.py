@@ -5,7 +5,8 @@ exit  the process
 ====  ==================================================================
 0     ended by itself; or with the code that ``main`` returned
 1     failed: what was raised is on standard error
-70    was ended because an actor was stuck for ``stuck_exit`` seconds
+70    was ended because an actor was stuck for ``stuck_exit`` seconds, or kept
+      its system from ending
 71    was ended because its loop was blocked; see ``watch_loop``
 130   was stopped by SIGINT, in order
 143   was stopped by SIGTERM, in order
@@ -23,6 +24,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from actors import Snapshot
+from supervision.events import ShutdownStuck
 from supervision.loopwatch import end_process
 from supervision.notify import ServiceManager
 from supervision.specs import check_seconds
@@ -44,7 +46,8 @@ def run_app(
 
     An incarnation that can be neither stopped nor cancelled for ``stuck_exit`` seconds
     (None: for ever) ends the process with `EXIT_STUCK`, without further cleanup, so
-    that the service manager starts a clean one.
+    that the service manager starts a clean one. So does, at once, a system that should
+    end and cannot within its ``shutdown`` seconds.
 
     Under systemd (``NOTIFY_SOCKET``) it is told of readiness, of the stop, and at half
     of its ``WatchdogSec`` that the loop runs.
@@ -84,6 +87,8 @@ class App:
         The signals and limits of `run_app` apply to systems that are served.
         """
         self._systems.append(system)
+        if self._stuck_exit is not None:
+            await self._services.start(self._end_when_overdue, system)
         try:
             async with system:
                 self._manager.say("READY=1", "STATUS=running")
@@ -97,7 +102,8 @@ class App:
 
     async def _run(self, main: Callable[[App], Awaitable[int | None]]) -> int:
         code, failure = None, None
-        async with trio.open_nursery() as services:
+        async with trio.open_nursery() as self._services:
+            services = self._services
             await services.start(self._receive_signals)
             services.start_soon(self._say_that_we_live)
             services.start_soon(self._look_for_stuck)
@@ -163,6 +169,18 @@ class App:
                         f"{now - begin:.0f} s; the process ends with exit code "
                     )
                     end_process(EXIT_STUCK, f"{text}{EXIT_STUCK}\n")
+
+    async def _end_when_overdue(
+        self, system: System, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with system._runtime.subscribe(ShutdownStuck) as overdue:
+            task_status.started()
+            async for event in overdue:
+                lines = [f"{event.path} cannot end, and its time to is over:"]
+                for one in event.stuck:
+                    lines += [f"{one.path} would not die:", *one.stack]
+                lines.append(f"the process ends with exit code {EXIT_STUCK}")
+                end_process(EXIT_STUCK, "\n  ".join(lines) + "\n")
 
 
 def _stuck(tree: Snapshot) -> Iterator[Snapshot]:

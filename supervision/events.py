@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -10,6 +10,7 @@ import attrs
 from actors import Exit
 from actors.events import Cleaned, Event
 from supervision.breaker import Reason
+from supervision.resources import Resources
 
 Decision = Literal[
     "restart",
@@ -146,3 +147,76 @@ class BreakerRefused(Event):
     key: Hashable
     count: int
     """How many since the last time this was told."""
+
+
+@attrs.frozen
+class Waited(Event):
+    """Somebody waited for what others had: a connection, a permit. It is over now."""
+
+    what: str
+    seconds: float
+
+
+@attrs.frozen
+class Contended(Event):
+    """Too many wait for one thing; told when it begins.
+
+    For ``room`` the path is that of the actor whose mailbox is full, otherwise that of
+    the actor who waits.
+    """
+
+    what: str
+    waiting: float
+    """How many waited, on average since the last look."""
+
+
+@attrs.frozen
+class LeftOver(Event):
+    """Something was found that an earlier cleanup of the actor should have removed."""
+
+    what: str
+    count: int
+
+
+@attrs.frozen
+class HighMemory(Event):
+    """Memory was over the previous peak of the operation by more than half.
+
+    Of the whole process: something else that ran meanwhile may have used it.
+    """
+
+    operation: str
+    current: int
+    """Resident memory, bytes."""
+    previous_peak: int
+
+
+@attrs.frozen
+class LoopBlocked(Event):
+    """The event loop was blocked, and is running again.
+
+    ``path`` is that of the actor whose task blocked it; of the watchdog if none did.
+    """
+
+    task: str
+    """The trio task."""
+    seconds: float
+    """How long at least."""
+    where: str
+    """``file:line function``."""
+    stack: Sequence[str]
+
+
+@attrs.frozen
+class Summary(Event):
+    """How the whole tree is; reported at regular intervals."""
+
+    actors: int
+    not_running: Mapping[str, str]
+    """The state of every actor that is not running, by path."""
+    restarts: int
+    """Of all actors in the tree, so far."""
+    errors: Mapping[str, int]
+    """Crashes and failed operations of the last 5 minutes, by kind."""
+    resources: Resources
+    """What the process uses."""

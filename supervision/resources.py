@@ -9,15 +9,17 @@ time can be put down to an actor: `count_cpu`.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter, thread_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
+from actors import Ref
 from actors._core.refs import owner
 
 if TYPE_CHECKING:
@@ -165,15 +167,60 @@ class OperationMemory:
         for (path, operation), starts in self._starts.items():
             yield path, operation, self._use(path, operation, starts[0], rss)
 
-    def forget(self, path: str) -> None:
-        """The actor is over: what it used is nobody's measure any more."""
-        self._peak.pop(path, None)
+    def forget_all_but(self, paths: Collection[str]) -> None:
+        """Forget other actors: they are over."""
+        for path in [path for path in self._peak if path not in paths]:
+            del self._peak[path]
+        for key in [key for key in self._starts if key[0] not in paths]:
+            del self._starts[key]
 
     def _use(self, path: str, operation: str, start: int, rss: int) -> MemoryUse:
         peaks = self._peak.setdefault(path, {})
         previous = peaks.get(operation, rss)
         peaks[operation] = max(previous, rss)
         return MemoryUse(start, rss, peaks[operation], previous)
+
+
+# -- what one incarnation holds -----------------------------------------------------
+
+
+@attrs.frozen
+class Holdings:
+    """What an incarnation holds, as far as the runtime knows."""
+
+    steps: Sequence[str]
+    """What it has registered to be cleaned up, in the order of registration."""
+    temp_files: int
+    """Files in its temporary directory, at any depth."""
+    temp_bytes: int
+    descriptors: int
+    """Descriptors of this process that are open on files in there. Others cannot be
+    told apart: the kernel knows of processes only."""
+
+
+async def holdings(ref: Ref[Any]) -> Holdings:
+    """What the present incarnation of an actor holds. The disk is read in a thread."""
+    life = ref._mailbox.life
+    if life is None:
+        return Holdings((), 0, 0, 0)
+    steps = tuple(name for name, _ in life.steps)
+    if (directory := life._directory) is None:
+        return Holdings(steps, 0, 0, 0)
+    sizes, descriptors = await trio.to_thread.run_sync(_inside, directory)
+    return Holdings(steps, len(sizes), sum(sizes), descriptors)
+
+
+def _inside(directory: Path) -> tuple[Sequence[int], int]:
+    sizes = list[int]()
+    for file in directory.rglob("*"):
+        with suppress(OSError):  # removed meanwhile
+            if file.is_file():
+                sizes.append(file.stat().st_size)
+    descriptors = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            descriptors += link.readlink().is_relative_to(directory)
+    return sizes, descriptors
 
 
 # -- CPU time per actor -------------------------------------------------------------

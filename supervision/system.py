@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -64,7 +64,8 @@ class System:
     `ShutdownStuck`.
 
     It owns no global state and installs no signal handlers; several may run in one
-    program.
+    program. ``measure``, such as a `Meter`, is called at both ends of every operation;
+    what it returns is in their events.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class System:
         shutdown: float = 30.0,
         on_event: Sequence[Sink] = (),
         random: Random | None = None,
+        measure: Callable[[], object] | None = None,
     ) -> None:
         if not shutdown >= 0:
             raise ValueError(f"shutdown must not be negative, got {shutdown!r}")
@@ -91,7 +93,7 @@ class System:
         root.recorder = Recorder()
         root.final = True
         root.on_held_up = self._held_up
-        self._runtime = Runtime([root.recorder, *on_event], random)
+        self._runtime = Runtime([root.recorder, *on_event], random, measure=measure)
         self._shutdown_stuck: ShutdownStuck | None = None
         self._hurried = False
         self._host: Host[Supervisor] = Host(

@@ -174,6 +174,27 @@ def test_an_actor_that_stays_stuck_ends_the_process_with_a_code_of_its_own() -> 
     assert errors.startswith("app/stuck, incarnation 1, has been stuck for ")
 
 
+OVERDUE = """
+async def main(app):
+    stuck = Child("stuck", Hanging, shutdown=0, cleanup=0)
+    async with app.serve(System(stuck, shutdown=2)):
+        pass
+
+sys.exit(run_app(main))
+"""
+
+
+def test_a_stop_that_hangs_ends_the_process_when_its_time_is_over() -> None:
+    with process(OVERDUE) as app:
+        _, errors = app.communicate(timeout=PATIENCE)
+    assert app.returncode == EXIT_STUCK
+    first, *_, last = errors.splitlines()
+    assert first == "app cannot end, and its time to is over:"
+    assert "app/stuck would not die:" in errors
+    assert any(line.endswith("leave") for line in errors.splitlines()), "where"
+    assert last.strip() == "the process ends with exit code 70"
+
+
 def test_a_failure_is_on_standard_error_and_the_code_is_1() -> None:
     with process("async def main(app): 1 / 0\nsys.exit(run_app(main))") as app:
         _, errors = app.communicate(timeout=PATIENCE)

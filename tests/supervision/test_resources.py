@@ -119,9 +119,11 @@ def test_what_is_over_is_forgotten() -> None:
     memory = OperationMemory()
     memory.begin("app/a", "load", 100)
     memory.end("app/a", "load", 100)
-    memory.forget("app/a")
+    memory.begin("app/b", "load", 100)
+    memory.end("app/b", "load", 100)
+    memory.forget_all_but({"app/b"})
     assert memory.begin("app/a", "load", 200).previous_peak == 200
-    memory.forget("app/unknown")
+    assert memory.begin("app/b", "load", 200).previous_peak == 100
 
 
 # -- CPU time per actor -------------------------------------------------------------
