@@ -9,7 +9,16 @@ from typing import Any
 import attrs
 
 from actors.events import Sink
-from supervision import Backoff, Child, Intensity, Supervisor, System
+from supervision import (
+    Backoff,
+    Child,
+    Intensity,
+    Meter,
+    Metrics,
+    Supervisor,
+    System,
+    Watchdog,
+)
 from validator.actors.database import Database
 from validator.actors.geomagnetic import Geomagnetic
 from validator.actors.metagraph import MetagraphFollower
@@ -40,6 +49,7 @@ class Validator:
     """The tree, and the roles in it that others talk to."""
 
     system: System
+    watchdog: Child[Watchdog]
     database: Child[Database]
     tasks: Child[Supervisor]
 
@@ -54,9 +64,20 @@ def build(
 ) -> Validator:
     """Put the tree together; enter its ``system`` to start it.
 
-    ``services`` are started before, and stopped after, everything else.
+    ``services`` are started before, and stopped after, everything else but the
+    watchdog.
     """
-    chain, calendar = ports.chain, ports.calendar
+    chain, calendar, metrics = ports.chain, ports.calendar, Metrics()
+    watchdog = Child(
+        "watchdog",
+        lambda: Watchdog(
+            system.root,
+            metrics,
+            every=settings.watch_interval,
+            loop_limit=settings.loop_limit,
+            loop_hard=settings.loop_hard_limit,
+        ),
+    )
     database = Child(
         "database",
         lambda: Database(ports.open_store),
@@ -101,6 +122,7 @@ def build(
     )
     tasks = Child("tasks", lambda: _group(weights, geomagnetic))
     system = System(
+        watchdog,
         *services,
         database,
         miners,
@@ -109,10 +131,11 @@ def build(
         name="validator",
         intensity=PATIENT,
         backoff=QUICK,
-        on_event=on_event,
+        on_event=[metrics, *on_event],
+        measure=Meter(),
         random=random,
     )
-    return Validator(system, database, tasks)
+    return Validator(system, watchdog, database, tasks)
 
 
 def _group(*children: Child[Any]) -> Supervisor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from datetime import datetime
 from typing import Any, Literal, TextIO, cast
 
@@ -14,7 +15,7 @@ from structlog.typing import FilteringBoundLogger, Processor
 from actors import Exit, events as actor_events
 from actors.events import Event, Sink
 from supervision import events as tree_events
-from supervision.resources import MemoryUse, Meter, OperationMemory
+from supervision.resources import OperationMemory, Resources
 from validator.events import Level, ValidatorEvent
 
 LogFormat = Literal["console", "json"]
@@ -30,11 +31,15 @@ _WORDS: dict[type[Event], tuple[Level, str]] = {
     tree_events.Restarted: ("info", "actor.restarted"),
     tree_events.StartTimedOut: ("error", "actor.start_timed_out"),
     tree_events.Escalated: ("error", "supervisor.gave_up"),
-    tree_events.Stuck: ("error", "actor.stuck"),
     tree_events.BreakerOpened: ("error", "Circuit breaker triggered"),
     tree_events.BreakerHalfOpen: ("info", "breaker.half_open"),
     tree_events.BreakerClosed: ("info", "breaker.closed"),
     tree_events.BreakerRefused: ("info", "breaker.refused"),
+    tree_events.Contended: ("warning", "actor.contended"),
+    tree_events.LeftOver: ("warning", "cleanup.left_over"),
+    tree_events.LoopBlocked: ("error", "loop.blocked"),
+    tree_events.ShutdownStuck: ("error", "system.shutdown_stuck"),
+    tree_events.Summary: ("info", "system.summary"),
 }
 
 
@@ -79,7 +84,7 @@ def _exceptions(style: LogFormat) -> list[Processor]:
 
 def event_log(logger: FilteringBoundLogger) -> Sink:
     """Return a sink that writes every event worth a line, once."""
-    memory, measure = OperationMemory(), Meter()
+    tasks = _TaskLog(logger)
 
     def write(event: Event) -> None:
         match event:
@@ -89,20 +94,14 @@ def event_log(logger: FilteringBoundLogger) -> Sink:
             case actor_events.Failed():
                 keys = _keys(event)
                 logger.error("actor.failed", exc_info=event.exit.failure, **keys)
+                tasks.failed(event)
             case actor_events.Cleaned():
                 _write_cleaned(logger, event)
-            case actor_events.OperationStarted():
-                use = memory.begin(event.path, event.operation, measure().rss)
-                text, keys = _started(event, use)
-                logger.info(text, **keys)
-            case actor_events.OperationEnded():
-                use = memory.end(event.path, event.operation, measure().rss)
-                text, keys = _ended(event, use)
-                logger.info(text, **keys)
+            case _ if type(event) in _WORDS:
+                level, text = _WORDS[type(event)]
+                logger.log(_LEVELS[level], text, **_keys(event))
             case _:
-                if type(event) in _WORDS:
-                    level, text = _WORDS[type(event)]
-                    logger.log(_LEVELS[level], text, **_keys(event))
+                tasks.write(event)
 
     return write
 
@@ -117,11 +116,15 @@ _LEVELS: dict[Level, int] = {
 
 def _keys(event: Event) -> dict[str, Any]:
     """The fields of an event, but for those too large for a line."""
-    return {
-        field.name: _plain(getattr(event, field.name))
-        for field in attrs.fields(type(event))
-        if field.repr
-    }
+    keys: dict[str, Any] = {}
+    for field in attrs.fields(type(event)):
+        value = getattr(event, field.name)
+        if isinstance(value, Resources):
+            # So named because that is whose they are, not the actor's.
+            keys |= {f"process_{name}": n for name, n in attrs.asdict(value).items()}
+        elif field.repr and field.name != "resources":
+            keys[field.name] = _plain(value)
+    return keys
 
 
 def _plain(value: object) -> object:
@@ -145,28 +148,91 @@ def _write_cleaned(logger: FilteringBoundLogger, event: actor_events.Cleaned) ->
         logger.debug("cleanup.done", **_keys(event))
 
 
-def _started(
-    event: actor_events.OperationStarted, use: MemoryUse
-) -> tuple[str, dict[str, Any]]:
-    text = (
-        f"Task {_task(event)} started operation: {event.operation} | "
-        f"Initial Memory: {use.start / 2**20:.2f}MB"
-    )
-    return text, {**_keys(event), "process_rss": use.current}
+class _TaskLog:
+    """What operators grep for: how operations of tasks go, with the words they know.
 
+    A task is an actor, and its name the last part of the path. Memory is that of the
+    whole process.
+    """
 
-def _ended(
-    event: actor_events.OperationEnded, use: MemoryUse
-) -> tuple[str, dict[str, Any]]:
-    text = (
-        f"Task {_task(event)} {event.outcome} operation: {event.operation} | "
-        f"Memory Change: {(use.current - use.start) / 2**20:.2f}MB | "
-        f"Peak Memory: {use.peak / 2**20:.2f}MB"
-    )
-    keys = {"process_rss": use.current, "process_rss_peak": use.peak}
-    return text, {**_keys(event), **keys}
+    def __init__(self, logger: FilteringBoundLogger) -> None:
+        self._logger = logger
+        self._memory = OperationMemory()
+        self._errors: Counter[str] = Counter()
+
+    def failed(self, event: actor_events.Failed) -> None:
+        """Count it: an alert says how many errors its task has had."""
+        self._errors[event.path] += 1
+
+    def write(self, event: Event) -> None:
+        """Write the event, if it is one of these."""
+        match event:
+            case actor_events.OperationStarted() | actor_events.OperationEnded():
+                self._operation(event)
+            case actor_events.OperationSlow():
+                self._slow(event)
+            case actor_events.Frozen(operation=operation):
+                self._frozen(event, operation)
+            case tree_events.Stuck():
+                self._frozen(event, "stopping")
+            case tree_events.HighMemory():
+                text = (
+                    f"High memory usage in task {_task(event)} | "
+                    f"Current: {_mib(event.current)} | "
+                    f"Previous Peak: {_mib(event.previous_peak)}"
+                )
+                self._logger.warning(text, **_keys(event))
+            case _:
+                pass
+
+    def _operation(
+        self, event: actor_events.OperationStarted | actor_events.OperationEnded
+    ) -> None:
+        path, operation, keys = event.path, event.operation, _keys(event)
+        verb = "started"
+        if isinstance(event, actor_events.OperationEnded):
+            verb = event.outcome
+        text = f"Task {_task(event)} {verb} operation: {operation}"
+        if isinstance(event.resources, Resources):
+            rss = event.resources.rss
+            if isinstance(event, actor_events.OperationStarted):
+                self._memory.begin(path, operation, rss)
+                text = f"{text} | Initial Memory: {_mib(rss)}"
+            else:
+                use = self._memory.end(path, operation, rss)
+                change = f"Memory Change: {_mib(rss - use.start)}"
+                text = f"{text} | {change} | Peak Memory: {_mib(use.peak)}"
+                keys["process_rss_peak"] = use.peak
+        self._logger.info(text, **keys)
+
+    def _slow(self, event: actor_events.OperationSlow) -> None:
+        text = (
+            f"TIMEOUT_ALERT - Task: {_task(event)} | Operation: {event.operation} | "
+            f"Duration: {event.seconds:.2f}s | Timeout: {event.soft:g}s | "
+            f"Status: {event.progress or 'processing'} | "
+            f"Errors: {self._errors[event.path]}"
+        )
+        self._logger.warning(text, **_keys(event))
+        if isinstance(used := event.resources, Resources):
+            text = (
+                f"Memory Usage at Timeout - RSS: {_mib(used.rss)} | "
+                f"VMS: {_mib(used.vms)}"
+            )
+            self._logger.warning(text, **_keys(event))
+
+    def _frozen(
+        self, event: actor_events.Frozen | tree_events.Stuck, operation: str
+    ) -> None:
+        text = (
+            f"FREEZE_DETECTED - Task {_task(event)} appears frozen - "
+            f"Last Operation: {operation} - Recovery waits for its task to end"
+        )
+        self._logger.error(text, **_keys(event))
 
 
 def _task(event: Event) -> str:
-    """The name that operators know: the last part of the path."""
     return event.path.rpartition("/")[2]
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.2f}MB"

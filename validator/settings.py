@@ -25,6 +25,12 @@ class Settings:
     """Data time between two looks at who is registered."""
     weights_interval: timedelta = timedelta(minutes=1)
     """Data time between two tries to set weights that were refused or are too soon."""
+    watch_interval: float = 30.0
+    """Between two looks of the watchdog at the whole tree."""
+    loop_limit: float = 1.0
+    """A blocked event loop is noticed after so long."""
+    loop_hard_limit: float | None = None
+    """A loop that is blocked for so long ends the process. None: never."""
 
     @property
     def round_timeout(self) -> float:

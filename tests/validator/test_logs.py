@@ -14,10 +14,23 @@ from actors.events import (
     DeadLetter,
     Event,
     Failed,
+    Frozen,
     OperationEnded,
+    OperationSlow,
     OperationStarted,
 )
-from supervision.events import BackingOff, BreakerOpened
+from supervision.events import (
+    BackingOff,
+    BreakerOpened,
+    Contended,
+    HighMemory,
+    LeftOver,
+    LoopBlocked,
+    ShutdownStuck,
+    Stuck,
+    Summary,
+)
+from supervision.resources import Resources
 from validator.domain.dst import Nanotesla
 from validator.domain.scoring import ScoredHour
 from validator.events import (
@@ -97,6 +110,31 @@ def written(*events: Event, style: LogFormat = "json") -> list[str]:
             "Circuit breaker triggered",
             {"key": ["miner", 7], "reason": "consecutive failures", "failures": 5},
         ),
+        (
+            Contended(PATH, "room", 2.5),
+            "actor.contended",
+            {"what": "room", "waiting": 2.5, "level": "warning"},
+        ),
+        (
+            LeftOver(PATH, "hanging rows", 3),
+            "cleanup.left_over",
+            {"what": "hanging rows", "count": 3},
+        ),
+        (
+            LoopBlocked(PATH, "run", 1.5, "a.py:1 f", ("a.py:1 f",)),
+            "loop.blocked",
+            {"where": "a.py:1 f", "seconds": 1.5, "level": "error"},
+        ),
+        (
+            ShutdownStuck("validator", ()),
+            "system.shutdown_stuck",
+            {"level": "error"},
+        ),
+        (
+            Summary("validator/watchdog", 9, {}, 1, {}, Resources(5, 6, 0.5, 2, 7)),
+            "system.summary",
+            {"actors": 9, "restarts": 1, "process_rss": 5, "process_threads": 2},
+        ),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Event) else "",
 )
@@ -110,20 +148,95 @@ def test_an_event_is_one_line_with_its_values_as_keys(
     assert record.items() >= keys.items()
 
 
+def reading(mib: float) -> Resources:
+    return Resources(
+        rss=round(mib * 2**20),
+        vms=round(2 * mib * 2**20),
+        cpu=1.5,
+        threads=2,
+        descriptors=7,
+    )
+
+
 def test_an_operation_says_how_much_memory_there_was() -> None:
-    first, last = written(
-        OperationStarted(PATH, "miner_query"),
-        OperationEnded(PATH, "miner_query", 1.5, "completed"),
+    records = [
+        json.loads(line)
+        for line in written(
+            OperationStarted(PATH, "miner_query", reading(100)),
+            OperationEnded(PATH, "miner_query", 1.5, "completed", reading(150.25)),
+            OperationStarted(PATH, "miner_query", reading(120)),
+            OperationEnded(PATH, "miner_query", 9.0, "timed out", reading(110)),
+        )
+    ]
+    assert [record["event"] for record in records] == [
+        "Task geomagnetic started operation: miner_query | Initial Memory: 100.00MB",
+        (
+            "Task geomagnetic completed operation: miner_query | Memory Change: 50.25MB"
+            " | Peak Memory: 150.25MB"
+        ),
+        "Task geomagnetic started operation: miner_query | Initial Memory: 120.00MB",
+        (
+            "Task geomagnetic timed out operation: miner_query | "
+            "Memory Change: -10.00MB | Peak Memory: 150.25MB"
+        ),
+    ]
+    assert records[0]["process_rss"] == 100 * 2**20
+    assert records[0]["process_descriptors"] == 7
+    assert records[3]["process_rss_peak"] == 150.25 * 2**20
+    assert records[3]["path"] == PATH
+
+
+def test_an_operation_that_nobody_measured_has_a_line_all_the_same() -> None:
+    (line,) = written(OperationStarted(PATH, "scoring"))
+    assert json.loads(line)["event"] == "Task geomagnetic started operation: scoring"
+
+
+def test_memory_that_is_high_is_a_warning_with_what_it_was_before() -> None:
+    (line,) = written(HighMemory(PATH, "scoring", 300 * 2**20, 199 * 2**20))
+    record = json.loads(line)
+    assert record["event"] == (
+        "High memory usage in task geomagnetic | "
+        "Current: 300.00MB | Previous Peak: 199.00MB"
     )
-    begun, ended = json.loads(first), json.loads(last)
-    assert begun["event"].startswith(
-        "Task geomagnetic started operation: miner_query | Initial Memory: "
+    assert (record["level"], record["operation"]) == ("warning", "scoring")
+
+
+def test_a_soft_limit_is_an_alert_with_the_memory_and_the_errors_so_far() -> None:
+    slow = OperationSlow(
+        PATH, "data_fetch", 30.25, 30, "hour 7", ("a.py:1 f",), reading(64)
     )
-    assert ended["event"].startswith(
-        "Task geomagnetic completed operation: miner_query | Memory Change: "
+    failed = Failed(PATH, 1, Exit("failed", ValueError("broken")))
+    elsewhere = Failed("validator/database", 1, Exit("failed", ValueError("broken")))
+    *_, alert, memory = written(failed, elsewhere, failed, slow)
+    record = json.loads(alert)
+    assert record["event"] == (
+        "TIMEOUT_ALERT - Task: geomagnetic | Operation: data_fetch | "
+        "Duration: 30.25s | Timeout: 30s | Status: hour 7 | Errors: 2"
     )
-    assert " | Peak Memory: " in ended["event"]
-    assert begun["process_rss"] > 0
+    assert (record["level"], record["stack"]) == ("warning", ["a.py:1 f"])
+    assert json.loads(memory)["event"] == (
+        "Memory Usage at Timeout - RSS: 64.00MB | VMS: 128.00MB"
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "operation"),
+    [
+        (Frozen(PATH, 3, "miner_query", 95.0, ("a.py:1 f",)), "miner_query"),
+        (Stuck(PATH, 3, ("a.py:1 f",)), "stopping"),
+    ],
+)
+def test_what_is_frozen_is_an_error_with_its_stack(
+    event: Event, operation: str
+) -> None:
+    (line,) = written(event)
+    record = json.loads(line)
+    assert record["event"] == (
+        "FREEZE_DETECTED - Task geomagnetic appears frozen - "
+        f"Last Operation: {operation} - Recovery waits for its task to end"
+    )
+    assert (record["level"], record["stack"]) == ("error", ["a.py:1 f"])
+    assert record["incarnation"] == 3
 
 
 def test_a_crash_is_logged_once_and_with_its_traceback() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from actors import Actor, Ref
+from supervision.events import LeftOver
 from validator.actors.database import (
     ClaimPredictions,
     Database,
@@ -37,6 +38,9 @@ from validator.events import (
 from validator.ports import Calendar, DstSource
 from validator.settings import Settings
 
+SLOW = 30.0
+"""Seconds after which scoring, or a round beyond its own limit, is reported as slow."""
+
 
 class Geomagnetic(Actor):
     """At every full hour: ask about the next hour, then score what can be scored.
@@ -64,23 +68,25 @@ class Geomagnetic(Actor):
 
     async def started(self) -> None:
         self.ctx.cleanup("reset hanging rows", self._release_claims)
-        await self._release_claims()  # of an earlier life that could not do it itself
+        # Of an earlier life that could not do it itself.
+        if rows := await self._release_claims():
+            self.ctx.emit(LeftOver(self.ctx.me.path, "hanging rows", rows))
 
-    async def _release_claims(self) -> None:
+    async def _release_claims(self) -> int:
         owner, limit = self.ctx.me.path, self._settings.database_timeout
-        await self._database.ask(ReleaseClaims(owner), timeout=limit)
+        return await self._database.ask(ReleaseClaims(owner), timeout=limit)
 
     async def run(self) -> None:
         while True:
             hour = next_hour(self._calendar.now())
             await self._calendar.sleep_until(hour)
             limit = self._settings.source_timeout
-            async with self.ctx.operation("data_fetch", hard=limit):
+            async with self.ctx.operation("data_fetch", soft=limit / 2, hard=limit):
                 known = await self._source.published(hour)
             # Asking comes first: the hour waits for nobody, while what a failure
             # keeps from being scored now is scored an hour later.
             await self._ask_all(known, hour)
-            async with self.ctx.operation("scoring"):
+            async with self.ctx.operation("scoring", soft=SLOW):
                 await self._score_all(known, hour)
 
     # -- asking -----------------------------------------------------------------------
@@ -96,12 +102,10 @@ class Geomagnetic(Actor):
         await self._database.ask(OpenHour(question.hour), timeout=limit)
         size = len(json.dumps(question.payload))
         self.ctx.emit(RoundStarted(path, question.hour, len(roster), size))
-        async with self.ctx.operation("miner_query"):
+        limit_of_round = self._settings.round_timeout
+        async with self.ctx.operation("miner_query", soft=limit_of_round + SLOW):
             results = await ask_miners(
-                roster,
-                geomagnetic.PATH,
-                question.payload,
-                timeout=self._settings.round_timeout,
+                roster, geomagnetic.PATH, question.payload, timeout=limit_of_round
             )
         predictions, outcomes = _sort_out(question.hour, results)
         await self._database.ask(SavePredictions(predictions), timeout=limit)

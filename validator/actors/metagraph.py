@@ -85,7 +85,7 @@ class MetagraphFollower(Actor):
     async def _sync(self) -> None:
         begin = trio.current_time()
         async with self.ctx.operation(
-            "metagraph_sync", hard=self._settings.chain_timeout
+            "metagraph_sync", soft=SLOW, hard=self._settings.chain_timeout
         ):
             registered = (await self._chain.metagraph()).miners
         seconds = trio.current_time() - begin

@@ -59,9 +59,8 @@ class WeightSetter(Actor):
 
     async def _try_to_set(self) -> bool:
         """Submit if the chain allows; True when nothing is left to be submitted."""
-        async with self.ctx.operation(
-            "weight_setting", hard=self._settings.chain_timeout
-        ):
+        hard = self._settings.chain_timeout
+        async with self.ctx.operation("weight_setting", soft=hard / 2, hard=hard):
             if await self._chain.blocks_until_weights() > 0:
                 return False
             # What changes from here on is not among the rows read below.
