@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -15,12 +16,13 @@ import trio
 
 from actors import Exit
 from actors.events import Event, Failed
+from supervision import GetMetrics
 from supervision.events import Restarted
 from validator.adapters.dst_files import DstFiles
 from validator.adapters.fiber.wire import Response
 from validator.app import Ports, Validator, build
 from validator.domain.dst import Nanotesla
-from validator.domain.metagraph import Miner
+from validator.domain.metagraph import Metagraph, Miner
 from validator.domain.schedule import HOUR
 from validator.domain.scoring import Prediction, ScoredHour
 from validator.events import (
@@ -32,6 +34,7 @@ from validator.events import (
     RowsReset,
     WeightsSet,
 )
+from validator.logs import event_log, make_logger
 from validator.ports import MinerConnection, MinerError, StoreUnavailable
 from validator.settings import Settings
 from validator.simulation.behaviours import Behaviour, parse_question, react
@@ -216,6 +219,40 @@ async def test_nobody_answering_is_reported_and_earns_nobody_anything() -> None:
     assert len(world.all(NobodyAnswered)) == 4
     assert len(world.scored()) == 2
     assert world.all(WeightsSet) == []
+
+
+async def test_operators_read_of_a_slow_chain_while_it_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.StringIO()
+    log = event_log(make_logger(style="json", level="info", stream=stream))
+    world = World(cast("honest"), sink=log)
+    metagraph = world.chain.metagraph
+
+    async def slowly() -> Metagraph:
+        await trio.sleep(45)
+        return await metagraph()
+
+    async with world.running() as validator:
+        monkeypatch.setattr(world.chain, "metagraph", slowly)
+        await trio.sleep(600)
+        watchdog = validator.system.ref(validator.watchdog)
+        metrics = await watchdog.ask(GetMetrics())
+
+    texts = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    alert = texts.index(
+        "TIMEOUT_ALERT - Task: metagraph | Operation: metagraph_sync | "
+        "Duration: 30.00s | Timeout: 30s | Status: processing | Errors: 0"
+    )
+    assert texts[alert + 1].startswith("Memory Usage at Timeout - RSS: ")
+    assert any(
+        text.startswith("Task metagraph completed operation: metagraph_sync | Memory")
+        for text in texts[alert:]
+    )
+    assert "Slow metagraph sync: 45.00s" in texts[alert:]
+    assert "system.summary" in texts
+    sync = metrics["validator/chain/metagraph"].operations["metagraph_sync"]
+    assert (sync.completed, sync.failed) == (2, 0)
 
 
 class FlakyStore(MemoryStore):
