@@ -334,13 +334,16 @@ def waiting(ctx: Context, what: str) -> Generator[None, None, None]:
 class Contention:
     """Finds what too many wait for, out of seconds waited so far.
 
-    Seconds waited per second are the average number of those who wait.
+    Seconds waited per second are the average number of those who wait. What had been
+    waited before it began to look says nothing, hence the first ``totals``.
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(
+        self, limit: float, totals: Mapping[tuple[str, str], float], now: float
+    ) -> None:
         self._limit = limit
-        self._at = 0.0
-        self._totals: Mapping[tuple[str, str], float] = {}
+        self._at = now
+        self._totals = totals
         self._contended: set[tuple[str, str]] = set()
 
     def look(

@@ -83,7 +83,7 @@ class Watchdog(Actor):
         self._loop_hard = loop_hard
         self._meter = meter or Meter()
         self._memory = OperationMemory()
-        self._contention = Contention(waiting)
+        self._waiting = waiting
 
     async def started(self) -> None:
         if self._loop_limit is not None:
@@ -92,7 +92,8 @@ class Watchdog(Actor):
                     self._was_blocked, limit=self._loop_limit, hard=self._loop_hard
                 )
             )
-        self._contention.look({}, trio.current_time())
+        waited, now = self._metrics.waited(self._root.snapshot()), trio.current_time()
+        self._contention = Contention(self._waiting, waited, now)
         self.ctx.every(self._every, Look())
         self.ctx.every(self._summary, Summarise())
 

@@ -216,9 +216,9 @@ def test_an_endless_variety_of_errors_does_not_use_up_memory() -> None:
 
 
 def test_contention_is_how_many_wait_on_average_and_is_told_when_it_begins() -> None:
-    contention = Contention(limit=1.0)
     room = ("app/a", "room")
-    assert contention.look({room: 50.0}, 100.0) == {}, "half a waiter since 0"
+    contention = Contention(1.0, {room: 45.0}, 90.0)
+    assert contention.look({room: 50.0}, 100.0) == {}, "half a waiter since 90"
     assert contention.look({room: 80.0}, 110.0) == {room: 3.0}
     assert contention.look({room: 110.0}, 120.0) == {}, "told already"
     assert contention.look({room: 110.0}, 130.0) == {}

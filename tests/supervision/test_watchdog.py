@@ -14,7 +14,13 @@ import trio
 from actors import Actor, Ask, Tell
 from actors.events import Event
 from supervision import Child, System
-from supervision.events import Contended, HighMemory, LoopBlocked, Summary
+from supervision.events import (
+    Contended,
+    HighMemory,
+    LoopBlocked,
+    Summary,
+    Waited,
+)
 from supervision.metrics import Metrics, waiting
 from supervision.resources import Meter, Resources, holdings
 from supervision.watchdog import GetMetrics, GetOpenFiles, Watchdog
@@ -30,9 +36,14 @@ class Readings(Meter):
 
 
 def system_with(
-    *children: Child[Any], meter: Meter, events: list[Event], **options: Any
+    *children: Child[Any],
+    meter: Meter,
+    events: list[Event],
+    metrics: Metrics | None = None,
+    **options: Any,
 ) -> tuple[System, Child[Watchdog]]:
-    metrics, options = Metrics(), {"loop_limit": None, "meter": meter, **options}
+    metrics = metrics or Metrics()
+    options = {"loop_limit": None, "meter": meter, **options}
     watchdog = Child("watchdog", lambda: Watchdog(system.root, metrics, **options))
     system = System(
         watchdog, *children, on_event=[metrics, events.append], measure=meter
@@ -150,6 +161,44 @@ async def test_senders_that_wait_for_room_are_contention(events: list[Event]) ->
             nursery.start_soon(system.ref(slow).send, Chew())
     paths = {(e.path, e.what) for e in only(events, Contended)}  # type: ignore[attr-defined]
     assert paths == {("app/slow", "room")}
+
+
+async def test_what_was_waited_before_the_watchdog_began_is_no_contention(
+    events: list[Event],
+) -> None:
+    metrics = Metrics()
+    metrics.see(Waited("app/watchdog", "permit", 1000.0), 0.0)
+    system, watchdog = system_with(
+        meter=Readings(), events=events, metrics=metrics, every=10
+    )
+    async with system:
+        await trio.sleep(15)
+        await system.restart(watchdog)
+        await trio.sleep(15)
+    assert list(only(events, Contended)) == []
+
+
+# -- what is over -------------------------------------------------------------------
+
+
+async def test_an_actor_that_is_gone_is_forgotten_at_the_next_look(
+    events: list[Event],
+) -> None:
+    metrics, meter = Metrics(), Readings()
+    system, _ = system_with(meter=meter, events=events, metrics=metrics, every=10)
+    async with system:
+        first = Child("loader", lambda: Loader(meter))
+        await (await system.start(first)).ask(Load(1000))
+        await system.stop(first)
+        await trio.sleep(10.5)
+        assert set(metrics._actors) == {"app", "app/watchdog"}
+
+        meter.rss = 100
+        second = await system.start(Child("loader", lambda: Loader(meter)))
+        await second.ask(Load(160))
+        await trio.sleep(1)
+    peaks = [e.previous_peak for e in events if isinstance(e, HighMemory)]
+    assert peaks == [100, 100], "not the 1000 of its predecessor"
 
 
 # -- the loop -----------------------------------------------------------------------
