@@ -25,7 +25,7 @@ nitpick_ignore_regex = [
     # Other people's documentation: built without a network, nothing is looked up.
     (
         "py:.*|any",
-        r"(trio|collections|contextlib|random|signal|typing|types|attrs)\..*",
+        r"(trio|collections|contextlib|pathlib|random|signal|typing|types|attrs)\..*",
     ),
     ("py:.*", r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random)"),
     ("py:.*", r"(Any|Literal|Self|Generic|optional|AbstractAsyncContextManager)"),
