@@ -105,7 +105,7 @@ class Child(Generic[P_co]):
     )
     """What happens when there is no room: ``wait`` or ``drop_oldest``."""
     groups: Sequence[str] = attrs.field(default=(), kw_only=True)
-    """Names under which it is found together with others: `System.members`."""
+    """Names under which it is found together with others: `Context.members`."""
     start_timeout: float = attrs.field(default=10.0, validator=_positive, kw_only=True)
     """Seconds for the factory and ``started()``."""
     shutdown: float | None = attrs.field(
