@@ -6,7 +6,7 @@ The layers, each importing only from those below it::
     system             `async with System(...)`: the root, beside a block of code
     watchdog           the actor that looks after the whole tree
     metrics            figures per actor: a fold over events
-    dynamic            a supervisor of children that come and go
+    dynamic, pool      children that come and go; workers behind one ref
     tree               the supervisor actor
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles, role        its children: whose they are; starting and stopping each
@@ -33,6 +33,7 @@ from supervision.dynamic import DynamicSupervisor
 from supervision.guarded import BreakerOpen, guard
 from supervision.loopwatch import watch_loop
 from supervision.metrics import ActorMetrics, Metrics, waiting
+from supervision.pool import pool_of
 from supervision.resources import Holdings, Meter, Resources, count_cpu, holdings
 from supervision.role import StartFailed
 from supervision.specs import (
@@ -97,6 +98,7 @@ __all__ = [
     "events",
     "guard",
     "holdings",
+    "pool_of",
     "run_app",
     "waiting",
     "watch_loop",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -26,6 +26,7 @@ from supervision.reports import Recorder
 from supervision.specs import Child
 
 if TYPE_CHECKING:
+    from actors._core.alarms import ScheduledCall
     from supervision.roles import Roles
 
 UNWIND = 1.0
@@ -47,17 +48,20 @@ class Occasion:
     """Something that several may wait for, and that comes again and again."""
 
     def __init__(self) -> None:
-        self._next = _Next()
+        self._next: _Next | None = None  # mostly, nobody waits
 
     def next(self) -> Callable[[], Awaitable[None]]:
         """Return what waits for the next time, even if that is over by then."""
+        if self._next is None:
+            self._next = _Next()
         return self._next.wait
 
     def comes(self, error: Exception | None = None) -> None:
         """Wake those who wait; ``error`` is raised to them: it will not come."""
-        this, self._next = self._next, _Next()
-        this.error = error
-        this.event.set()
+        this, self._next = self._next, None
+        if this is not None:
+            this.error = error
+            this.event.set()
 
 
 class _Next:
@@ -102,7 +106,8 @@ class Role:
         self.goes_down = Occasion()
         self._roles = roles
         self._life: Incarnation | None = None
-        self._backoff = trio.CancelScope()
+        self._backoff: trio.CancelScope | None = None
+        self._start_limit: ScheduledCall
         self._up = False
         self._asked = False
         """Whether it is to stop, so that its end is no news."""
@@ -140,7 +145,7 @@ class Role:
         """
         self._up = self._asked = self._seen_off = False
         self._begun, self._over, self._settled = (trio.Event() for _ in range(3))
-        self._backoff = trio.CancelScope()
+        self._backoff = trio.CancelScope() if delay else None
         self.state = "backing off" if delay else "starting"
         self.ref._mailbox.reopen()
         self.ref._mailbox.waits_for.clear()
@@ -161,8 +166,9 @@ class Role:
 
     async def _play(self, delay: float) -> None:
         try:
-            with self._backoff:
-                await trio.sleep(delay)
+            if self._backoff is not None:
+                with self._backoff:
+                    await trio.sleep(delay)
             if not self._asked:
                 await self._live()
         finally:
@@ -180,22 +186,24 @@ class Role:
             self._roles.report(self, StartHasFailed(self.name))
 
     async def _live(self) -> None:
-        child = self.child
+        child, task = self.child, trio.lowlevel.current_task()
         life = Incarnation(
             self.ref,
             self._make,
-            await self._roles.nursery(),
+            cast("trio.Nursery", task.parent_nursery),
             handler_timeout=child.handler_timeout,
             cleanup=child.cleanup,
         )
         self._life = life
-        self._roles.spawn(self._limit_start, life)
+        limit = trio.current_time() + child.start_timeout
+        self._start_limit = life.runtime.alarms.call_at(limit, self._is_too_slow)
         exit_ = Exit("killed")
         try:
             exit_ = await life.live(self._is_up)
             if not self._up and not self._asked:
                 exit_ = self._start_failed(life, exit_)
         finally:
+            self._start_limit.cancel()
             self.last = self.ref._mailbox.last_exit = exit_
             self.crash = exit_ if exit_.failed else None
 
@@ -208,6 +216,7 @@ class Role:
 
     def _is_up(self) -> None:
         self._up = True
+        self._start_limit.cancel()
         self._begun.set()
         if self._asked:
             return
@@ -225,15 +234,17 @@ class Role:
             error.__cause__ = failure
         return Exit("failed", error)
 
-    async def _limit_start(self, life: Incarnation) -> None:
-        seconds, path = self.child.start_timeout, self.ref.path
-        with trio.move_on_after(seconds):
-            await self._begun.wait()
-        if self._life is not life or self._begun.is_set() or self._asked:
+    def _is_too_slow(self) -> None:
+        life = self._life
+        if life is None or self._asked:
             return
+        seconds, path = self.child.start_timeout, self.ref.path
         self._roles.emit(StartTimedOut(path, life.number, seconds))
         why = f"{path} did not finish started() within {seconds:g} s"
         life.interrupt(StartFailed(why), reason=why)
+        self._roles.spawn(self._see_off_slow)
+
+    async def _see_off_slow(self) -> None:
         if not await self.ended():
             self._asked = True
             await self.see_off()
@@ -249,7 +260,8 @@ class Role:
             return
         self._asked = True
         reason = f"{self.ref.path} is being stopped"
-        self._backoff.cancel(reason=reason)
+        if self._backoff is not None:
+            self._backoff.cancel(reason=reason)
         if life is None or self.state == "stuck":
             return
         self.state = "stopping"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-import trio
-
 from actors import Context, Exit, Ref
 from actors._core.refs import serving, waiting_for
 from actors._core.registry import Registry
@@ -54,10 +52,6 @@ class Roles:
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task in the supervisor's nursery, where it serves nobody."""
         self._ctx._life.workshop.start_soon(_serving_nobody, fn, args)
-
-    async def nursery(self) -> trio.Nursery:
-        """Where the children live."""
-        return await self._ctx._life.workshop.open()
 
     async def start_in_turn(self) -> None:
         """Start all, each when its elders are up.

@@ -113,6 +113,24 @@ class System:
         """The ref of a role, at any depth: before its start and ever after."""
         return ref_of(self._runtime.registry, child)
 
+    def find(self, path: str, protocol: type[Q]) -> Ref[Q]:
+        """The actor at ``path``, of which you know that it is a ``protocol``.
+
+        Where you have the `Child`, `ref` needs no such knowledge.
+
+        Raises:
+            LookupError: there is none.
+        """
+        return self._runtime.registry.find(path)
+
+    def members(self, group: str, protocol: type[Q]) -> Sequence[Ref[Q]]:
+        """The actors of a group, in the order in which they joined.
+
+        They belong to it from before their first start until they have stopped for
+        good.
+        """
+        return self._runtime.registry.members(group)
+
     async def start(self, child: Child[Q]) -> Ref[Q]:
         """Start a further child under the root; return its ref once it is up.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
@@ -558,3 +559,55 @@ async def test_what_fails_while_the_bound_cancels_it_does_not_leave_in_a_group()
                 nursery.start_soon(ask, system.ref(sore))  # noqa: ASYNC111 - on purpose
                 await wait_all_tasks_blocked()
     assert trio.current_time() == pytest.approx(3)
+
+
+async def test_actors_are_found_by_path_and_by_group() -> None:
+    a = Child("a", Part, groups=["parts"])
+    b = Child("b", Part, groups=["parts", "late"])
+    inner = Child("inner", lambda: Supervisor(a))
+    async with System(inner) as system:
+        assert system.find("app/inner/a", Part) is system.ref(a)
+        with pytest.raises(LookupError, match="no actor at 'app/a'"):
+            system.find("app/a", Part)
+        assert system.members("late", Part) == ()
+        await system.start(b)
+        assert list(system.members("parts", Part)) == [system.ref(a), system.ref(b)]
+        system.ref(a).tell(Crash())
+        assert await system.find("app/inner/a", Part).ask(Life()) == 2
+        await system.stop(b)
+        assert list(system.members("parts", Part)) == [system.ref(a)]
+
+
+@pytest.mark.parametrize("steps", range(12))
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_stop_at_any_step_of_a_start_leaves_nothing(
+    steps: int, *, again: bool
+) -> None:
+    log: list[str] = []
+    refusals: list[str] = []
+
+    class Stepwise(Part):
+        async def started(self) -> None:
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+            await super().started()
+
+    async def attempt(request: Callable[[Child[Part]], Awaitable[object]]) -> None:
+        try:
+            await request(part)
+        except Rejected as error:
+            refusals.append(str(error))
+
+    part = Child("a", lambda: Stepwise(log), shutdown=1, cleanup=1)
+    async with System() as system, trio.open_nursery() as nursery:
+        if again:
+            await system.start(part)
+        nursery.start_soon(attempt, system.restart if again else system.start)
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        await attempt(system.stop)
+        await wait_all_tasks_blocked()
+        assert trio.current_time() == 0
+        if "app has no child 'a'" not in refusals:  # the stop overtook the start
+            assert not system.snapshot().children
+            assert log[-1:] != ["+app/a"], "cleaned up, if it had begun"

@@ -1,0 +1,193 @@
+"""Several workers behind one ref."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal, TypeVar, cast
+
+import attrs
+
+from actors import Deferred, Message
+from actors._core.mailbox import Mailbox, Posted
+from actors._core.reply import Call
+from supervision.plan import Event
+from supervision.role import Role
+from supervision.specs import Backoff, Child, Intensity
+from supervision.tree import Supervisor
+
+P = TypeVar("P")
+
+Route = Literal["idle", "round_robin"] | Callable[[Any], Hashable]
+
+AHEAD = 2
+"""Messages a worker has at the most, the one in hand included, if it need not be idle
+to be given one: so that it need not wait for the next."""
+
+
+def pool_of(
+    worker: Child[P],
+    *,
+    size: int,
+    route: Route = "idle",
+    intensity: Intensity | None = None,
+    backoff: Backoff | None = None,
+) -> Child[P]:
+    """Let ``size`` workers do what one child would do; its ref is that of all.
+
+    ``pool_of(Child("scorers", Scorer, mailbox=200), size=4)`` is a child like any
+    other: name, mailbox, overflow and groups are those of the pool, everything else
+    holds for each worker. Messages wait in the pool until a worker can take them, and
+    so survive a worker's crash, all but the one it had in hand. A worker answers the
+    asker itself.
+
+    A message that no worker handles is not refused where it is sent: an ask of it ends
+    in `Unhandled`, a tell is a dead letter.
+
+    Args:
+        worker: what each worker is made like.
+        size: how many workers there are.
+        route: who gets the next message. ``idle``: one that has nothing to do.
+            ``round_robin``: each in its turn. A function of the message: all messages
+            of one key go to the same worker, in the order in which they came.
+        intensity: for the workers' restarts; see `Supervisor`.
+        backoff: see `Supervisor`.
+
+    Raises:
+        ValueError: ``size`` is less than 1, the route is unknown, or the worker is not
+            permanent.
+    """
+    if size < 1:
+        raise ValueError(f"{worker.name}: a pool has at least 1 worker, got {size!r}")
+    if not callable(route) and route not in ("idle", "round_robin"):
+        raise ValueError(
+            f"{worker.name}: route must be 'idle', 'round_robin' or a function of the "
+            f"message, got {route!r}"
+        )
+    if worker.restart != "permanent":
+        raise ValueError(
+            f"{worker.name}: the workers of a pool are always restarted; "
+            f"restart={worker.restart!r} would leave it without"
+        )
+    # The same for all incarnations of the pool: what they have begun is theirs.
+    workers = [
+        attrs.evolve(worker, name=f"{n}", groups=(), overflow="wait")
+        for n in range(size)
+    ]
+
+    def make() -> P:
+        made = Pool(workers, route, intensity=intensity, backoff=backoff)
+        return cast("P", made)  # whatever a P understands
+
+    return Child(
+        worker.name,
+        make,
+        mailbox=worker.mailbox,
+        overflow=worker.overflow,
+        groups=worker.groups,
+        handler_timeout=None,
+        start_timeout=size * worker.start_timeout,
+    )
+
+
+class Pool(Supervisor):
+    """Gives what comes to its workers. Made by `pool_of`."""
+
+    def __init__(
+        self,
+        workers: Sequence[Child[Any]],
+        route: Route,
+        *,
+        intensity: Intensity | None,
+        backoff: Backoff | None,
+    ) -> None:
+        super().__init__(*workers, intensity=intensity, backoff=backoff)
+        self._route = route
+        self._turn = 0
+
+    def _give(self, message: Message[Any]) -> Deferred[Any]:
+        life, box = self.ctx._life, self.ctx.me._mailbox
+        item = life.current
+        role = self._choose(message)
+        if role is not None:
+            _forward(item, role.ref._mailbox, box)
+        else:
+            # Nobody can take it: it stays the first in the queue, which is not read
+            # until somebody can.
+            if type(item) is Call:
+                item.by = None
+            box.user.appendleft((item, box.clock()))
+            life.suspended = True
+        return Deferred()  # it is the worker who answers
+
+    # Whatever is no request to the supervisor itself.
+    vars(_give)["__handles__"] = Message
+
+    def _choose(self, message: Message[Any]) -> Role | None:
+        roles: list[Role] = [*self._roles]
+        if not isinstance(self._route, str):
+            key: Hashable = self._route(message)
+            return _chosen_by_key(roles, key)
+        most = 1 if self._route == "idle" else AHEAD
+        for n in range(len(roles)):
+            turn = (self._turn + n) % len(roles)
+            role = roles[turn]
+            if role.state == "running" and _load(role) < most:
+                self._turn = turn + 1
+                return role
+        return None
+
+    def _tell(self, role: Role, event: Event) -> None:
+        super()._tell(role, event)
+        _go_on(self.ctx.me._mailbox)
+
+
+def _chosen_by_key(roles: list[Role], key: Hashable) -> Role | None:
+    # Not hash(), which differs from run to run.
+    first = zlib.crc32(repr(key).encode())
+    for n in range(len(roles)):
+        role = roles[(first + n) % len(roles)]
+        # One that is restarted keeps what it has been given.
+        if role.state not in ("stopped", "stuck"):
+            ready = role.state != "suspended" and _load(role) < AHEAD
+            return role if ready else None
+    return None
+
+
+class _Done(Posted):
+    """Lies in a worker's mailbox behind each message that the pool put there."""
+
+    __slots__ = ("pool",)
+
+    def __init__(self, pool: Mailbox) -> None:
+        self.pool = pool
+
+    def take(self, life: object) -> None:
+        """The worker has finished that message."""
+        _go_on(self.pool)
+
+
+def _forward(item: object, worker: Mailbox, pool: Mailbox) -> None:
+    if type(item) is Call:
+        asker = item.asker
+        item.release()
+        item.by, item.mailbox = None, worker
+        if asker is not None:
+            asker.waits_for.append(worker)
+            item.asker = asker
+    worker.post(item)
+    worker.post(_Done(pool))
+
+
+def _load(role: Role) -> int:
+    """How many messages it has, the one in hand included."""
+    return sum(isinstance(item, _Done) for item in role.ref._mailbox.system or ())
+
+
+def _go_on(pool: Mailbox) -> None:
+    """Somebody may be able to take the next message."""
+    life = pool.life
+    if life is not None and life.suspended and pool.state != "suspended":
+        life.suspended = False
+        if pool.parked is not None:
+            pool.wake()
