@@ -34,6 +34,7 @@ from supervision.guarded import BreakerOpen, guard
 from supervision.loopwatch import watch_loop
 from supervision.metrics import ActorMetrics, Metrics, waiting
 from supervision.pool import pool_of
+from supervision.reports import MaxRestarts
 from supervision.resources import Holdings, Meter, Resources, count_cpu, holdings
 from supervision.role import StartFailed
 from supervision.specs import (
@@ -50,7 +51,6 @@ from supervision.system import ShutdownStuck, System, SystemFailed
 from supervision.tree import (
     GetChildren,
     GetTree,
-    MaxRestarts,
     RestartChild,
     StartChild,
     StopChild,

@@ -6,10 +6,31 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
+from actors import Exit
 from actors.events import Cleaned, Event
 from supervision.events import Decision
 from supervision.plan import Action, Dismiss, GiveUp, Shutdown, Start
 from supervision.planner import Planner
+
+
+class MaxRestarts(Exception):
+    """A supervisor gave up: more restarts than its intensity allows.
+
+    ``history`` holds the exits that were charged, oldest first; ``__cause__`` is the
+    failure of the last.
+    """
+
+    def __init__(self, path: str, child: str, history: tuple[Exit, ...]) -> None:
+        super().__init__(path, child, history)
+        self.path = path
+        self.child = child
+        self.history = history
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} gave up after {len(self.history)} failures, the last of "
+            f"{self.child!r} ({self.history[-1].kind})"
+        )
 
 
 class Recorder:

@@ -90,6 +90,10 @@ class Parent(Actor):
         """Those below it that cannot be ended, and where they hang."""
         raise NotImplementedError
 
+    def kill_all(self, reason: str) -> None:
+        """Cancel all children at once."""
+        raise NotImplementedError
+
 
 class Role:
     """One child of one incarnation of a supervisor."""
@@ -292,12 +296,22 @@ class Role:
         if settled.is_set() or life is None:
             return over.is_set()
         if self._up:  # a start has been cancelled already
-            life.kill(f"{self.ref.path} did not stop in time")
+            self.kill(f"{self.ref.path} did not stop in time")
             parent = isinstance(life.actor, Parent)
             await _within(math.inf if parent else self._unwinding(), settled)
         if not settled.is_set():
             self._declare_stuck(life)
         return over.is_set()
+
+    def kill(self, reason: str) -> None:
+        """Cancel it, and all below it at once; their cleanups have their budgets."""
+        if self._backoff is not None:
+            self._backoff.cancel(reason=reason)
+        life = self._life
+        if life is not None:
+            life.kill(reason)
+            if isinstance(life.actor, Parent):
+                life.actor.kill_all(reason)
 
     def _patience(self) -> float:
         # The children of a supervisor have limits of their own.

@@ -95,7 +95,7 @@ class System:
         root.on_held_up = self._held_up
         self._runtime = Runtime([root.recorder, *on_event], random, measure=measure)
         self._shutdown_stuck: ShutdownStuck | None = None
-        self._hurried = False
+        self._entered = self._hurried = False
         self._host: Host[Supervisor] = Host(
             lambda: self._root,
             name=name,
@@ -168,6 +168,12 @@ class System:
         self._host.hurry()
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError(
+                f"{self.root.path} has been entered before; make a new System, as its "
+                "actors are those of one run"
+            )
+        self._entered = True
         await self._host.__aenter__()
         if self._host.exit is not None or not self._host.was_up:
             await self._host.__aexit__(None, None, None)

@@ -35,7 +35,7 @@ from supervision.plan import (
     StopRequested,
 )
 from supervision.planner import Planner
-from supervision.reports import decision
+from supervision.reports import MaxRestarts, decision
 from supervision.role import Parent, Role, StartFailed
 from supervision.roles import Roles
 from supervision.specs import (
@@ -49,26 +49,6 @@ from supervision.specs import (
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-
-
-class MaxRestarts(Exception):
-    """A supervisor gave up: more restarts than its intensity allows.
-
-    ``history`` holds the exits that were charged, oldest first; ``__cause__`` is the
-    failure of the last.
-    """
-
-    def __init__(self, path: str, child: str, history: tuple[Exit, ...]) -> None:
-        super().__init__(path, child, history)
-        self.path = path
-        self.child = child
-        self.history = history
-
-    def __str__(self) -> str:
-        return (
-            f"{self.path} gave up after {len(self.history)} failures, the last of "
-            f"{self.child!r} ({self.history[-1].kind})"
-        )
 
 
 @attrs.frozen
@@ -377,6 +357,11 @@ class Supervisor(Parent):
         role.goes_down.comes()
         if self.final and over:
             self._roles.dismiss(role)
+
+    def kill_all(self, reason: str) -> None:
+        """Cancel all children at once, as its own ``shutdown`` is over."""
+        for role in self._roles:
+            role.kill(reason)
 
     # -- looking ----------------------------------------------------------------------
 

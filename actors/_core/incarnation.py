@@ -150,7 +150,9 @@ class Incarnation(Reader):
                 return self._failed_with(self._failure)
             if self._killed:
                 return Exit("killed", None, self.message)
-            if self.scope.cancelled_caught and not self._abandoned:
+            timed_out = self.scope.cancelled_caught and not self._abandoned
+            # One that was given up has ended after all: its mailbox is closed.
+            if timed_out or self.mailbox.state == "stuck":
                 limit = (
                     f"{self.mailbox.path}: handler exceeded {self.handler_timeout:g} s"
                 )

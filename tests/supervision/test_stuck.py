@@ -21,6 +21,7 @@ from supervision import (
     System,
     SystemFailed,
     events as tree_events,
+    pool_of,
 )
 from supervision.events import Stuck
 
@@ -284,3 +285,33 @@ async def test_a_system_that_cannot_start_beside_what_is_stuck_says_so() -> None
             raise AssertionError("unreachable")
     assert "away" in str(caught.value.__cause__)
     assert trio.current_time() == pytest.approx(100)
+
+
+async def test_a_handler_that_froze_and_ended_after_all_is_restarted(
+    ask_freeze: Freezer,
+) -> None:
+    part = Child("a", Part, handler_timeout=2, cleanup=1)
+    async with System(part, backoff=AT_ONCE) as system:
+        ref = system.ref(part)
+        outcomes = ask_freeze(ref, 20)
+        await trio.sleep(4)
+        assert states(system.snapshot()) == {"app/a": "stuck"}
+        assert outcomes == ["ActorCrashed at 3"]
+        with pytest.raises(ActorGone):
+            await ref.ask(Life())
+        await trio.sleep_until(21)
+        assert await ref.ask(Life()) == 2
+
+
+async def test_a_stuck_worker_does_not_hold_up_its_pool(ask_freeze: Freezer) -> None:
+    pool = pool_of(Child("parts", Part, shutdown=1, cleanup=1), size=2)
+    async with System(pool) as system:
+        ref = system.ref(pool)
+        outcomes = ask_freeze(ref, 50)
+        await wait_all_tasks_blocked()
+        with pytest.raises(Rejected, match="app/parts/0 is stuck"):
+            await system.find("app/parts", Supervisor).ask(RestartChild("0"))
+        assert outcomes == ["ActorCrashed at 3"]
+        assert [await ref.ask(Life()) for _ in range(3)] == [1, 1, 1]
+        await trio.sleep_until(51)
+        assert {await ref.ask(Life()) for _ in range(4)} == {1, 2}

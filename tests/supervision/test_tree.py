@@ -15,6 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from actors import (
     ActorCrashed,
     ActorGone,
+    Exit,
     Ref,
     Rejected,
     Tell,
@@ -611,3 +612,35 @@ async def test_a_stop_at_any_step_of_a_start_leaves_nothing(
         if "app has no child 'a'" not in refusals:  # the stop overtook the start
             assert not system.snapshot().children
             assert log[-1:] != ["+app/a"], "cleaned up, if it had begun"
+
+
+async def test_a_supervisor_out_of_patience_is_cancelled_with_all_below_it() -> None:
+    log: list[str] = []
+
+    class Slow(Part):
+        async def stopping(self, exit_: Exit) -> None:
+            await trio.sleep(1)
+            await super().stopping(exit_)
+
+    async def ask(ref: Ref[Part]) -> None:
+        with pytest.raises(ActorCrashed):
+            await ref.ask(Nap(40))
+
+    low = [Child(name, lambda: Slow(log), shutdown=50) for name in "abc"]
+    inner = Child("inner", lambda: Supervisor(*low))
+    outer = Child("outer", lambda: Supervisor(inner), shutdown=2)
+    async with System(outer) as system, trio.open_nursery() as nursery:
+        for part in low:
+            nursery.start_soon(ask, system.ref(part))
+        await wait_all_tasks_blocked()
+        await system.stop(outer)
+        assert trio.current_time() == pytest.approx(3)
+        assert sorted(log[3:]) == [f"-app/outer/inner/{name}" for name in "abc"]
+
+
+async def test_a_system_is_entered_once() -> None:
+    system = System(Child("a", Part))
+    async with system:
+        pass
+    with pytest.raises(RuntimeError, match="app has been entered before"):
+        await system.__aenter__()
