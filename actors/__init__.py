@@ -40,6 +40,7 @@ from actors._core.record import State
 from actors._core.refs import Ref
 from actors._core.snapshot import Snapshot
 from actors._core.timers import Timer
+from actors.functions import Envelope, Inbox, function_actor
 from actors.host import open_actor
 
 __all__ = [
@@ -52,9 +53,11 @@ __all__ = [
     "AskTimeout",
     "Context",
     "Deferred",
+    "Envelope",
     "Exit",
     "GetState",
     "HandlerTimeout",
+    "Inbox",
     "MailboxFull",
     "Message",
     "Operation",
@@ -73,5 +76,6 @@ __all__ = [
     "Timer",
     "Unhandled",
     "events",
+    "function_actor",
     "open_actor",
 ]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import trio
 
-from actors import Exit, Ref, Snapshot
+from actors import Exit, Ref, Snapshot, Subscription
 from actors._core.runtime import Runtime
-from actors.events import Sink
+from actors.events import DeadLetter, Event, Sink
 from actors.host import Host
 from supervision import events
 from supervision.events import Stuck
@@ -20,6 +20,7 @@ from supervision.roles import ref_of
 from supervision.specs import AutoShutdown, Backoff, Child, Intensity, Strategy
 from supervision.tree import RestartChild, StartChild, StopChild, Supervisor
 
+E = TypeVar("E", bound=Event)
 Q = TypeVar("Q")
 
 
@@ -65,7 +66,8 @@ class System:
 
     It owns no global state and installs no signal handlers; several may run in one
     program. ``measure``, such as a `Meter`, is called at both ends of every operation;
-    what it returns is in their events.
+    what it returns is in their events. Without ``metrics`` messages are not timed, so
+    that their age is not known.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class System:
         shutdown: float = 30.0,
         on_event: Sequence[Sink] = (),
         random: Random | None = None,
+        metrics: bool = True,
         measure: Callable[[], object] | None = None,
     ) -> None:
         if not shutdown >= 0:
@@ -93,7 +96,9 @@ class System:
         root.recorder = Recorder()
         root.final = True
         root.on_held_up = self._held_up
-        self._runtime = Runtime([root.recorder, *on_event], random, measure=measure)
+        self._runtime = Runtime(
+            [root.recorder, *on_event], random, metrics=metrics, measure=measure
+        )
         self._shutdown_stuck: ShutdownStuck | None = None
         self._entered = self._hurried = False
         self._host: Host[Supervisor] = Host(
@@ -130,6 +135,20 @@ class System:
         good.
         """
         return self._runtime.registry.members(group)
+
+    def subscribe(self, *kinds: type[E], capacity: int = 1000) -> Subscription[E]:
+        """Collect events of some kinds, from now on; see `Subscription`."""
+        return self._runtime.subscribe(*kinds, capacity=capacity)
+
+    @property
+    def dead_letters(self) -> Sequence[DeadLetter]:
+        """The latest messages that were not handled, the oldest first; 100 at most."""
+        return tuple(self._runtime.dead_letters)
+
+    @property
+    def dead_letter_counts(self) -> Mapping[str, int]:
+        """How many there were since the start, by reason."""
+        return dict(self._runtime.dead_letter_counts)
 
     async def start(self, child: Child[Q]) -> Ref[Q]:
         """Start a further child under the root; return its ref once it is up.

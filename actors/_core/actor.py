@@ -17,6 +17,7 @@ from actors._core.messages import Deferred, Message, Tell, handled_message, wher
 from actors._core.operations import Operation
 from actors._core.refs import Ref, serving
 from actors._core.timers import Timer, check_period
+from actors._core.watched import Watched
 from actors.events import Event
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class Actor:
     def below(self) -> Sequence[Ref[Any]]:
         """The children, in the order of their start."""
         return ()
+
+    async def _serve(self, life: Incarnation) -> Exit | None:
+        return await Watched(life.read(self), life.waits)
 
     @property
     def _kind(self) -> str:

@@ -27,7 +27,6 @@ from actors._core.reader import Reader
 from actors._core.refs import Ref, owner, serving
 from actors._core.reply import Call
 from actors._core.timers import Ended, Timer
-from actors._core.watched import Watched
 from actors._core.workshop import Workshop
 from actors.events import Cleaned, Failed, Started, Stopped
 
@@ -140,7 +139,8 @@ class Incarnation(Reader):
                             why = self.why_interrupted
                             return Exit("shutdown" if why is None else "failed", why)
                         self._up(started)
-                    exit_ = await self._serve()
+                    # `_start` has made the actor, or failed.
+                    exit_ = await cast("Actor", self.actor)._serve(self)
                     if exit_ is not None:
                         return exit_
             except Exception as error:
@@ -196,10 +196,6 @@ class Incarnation(Reader):
         if type(actor).run is not Actor.run:
             self.workshop.start_soon(_serving_nobody, actor.run)
 
-    async def _serve(self) -> Exit | None:
-        # `_start` has set it, or failed.
-        return await Watched(self.read(cast("Actor", self.actor)), self.waits)
-
     # -- what a handler may do ------------------------------------------------------
 
     def defer(self, work: Callable[[], Awaitable[R]]) -> Deferred[R]:
@@ -212,7 +208,7 @@ class Incarnation(Reader):
             )
         # Who asked waits for the task from now on, not for the reader.
         call.release()
-        self._deferred[call] = None
+        self.hold(call)
         answer = _Answer(call)
         call.by = answer
         self.workshop.start_soon(self._answer_later, answer, work)
@@ -232,7 +228,21 @@ class Incarnation(Reader):
             else:
                 call.answer(value)
         # If it raised, the actor ends, and that settles the call.
+        self.release(call)
+
+    def hold(self, call: Call) -> None:
+        """Answer a call later; if that comes to nothing, the end of this life does."""
+        self._deferred[call] = None
+
+    def release(self, call: Call) -> bool:
+        """A call that was held is answered: whether it still was to be."""
+        held = call in self._deferred
         self._deferred.pop(call, None)
+        return held
+
+    def begin(self, item: object, now: float) -> None:
+        """A function has received a message."""
+        self.current, self._since = item, now
 
     def set_timer(
         self, message: Tell[Any], key: Hashable, make: Callable[[], Timer]
