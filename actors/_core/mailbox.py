@@ -9,17 +9,17 @@ anybody, and because a channel has no second lane.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from outcome import Error
-from trio.lowlevel import Abort, Task, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Abort, Task, reschedule, wait_task_rescheduled
 
 from actors._core.errors import ActorGone, MailboxFull, Unhandled
 from actors._core.messages import check_frozen
 from actors._core.record import Record
-from actors._core.reply import WOKEN, Call
+from actors._core.reply import WOKEN, Call, Sender
 from actors.events import DeadLetter, DeadLetterReason, MailboxHigh, MailboxNormal
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ class Mailbox(Record):
         "closed",
         "handles",
         "is_high",
-        "leave",
         "overflow",
         "parked",
         "room",
@@ -104,8 +103,8 @@ class Mailbox(Record):
         """`user` may grow to this length: the capacity, plus abandoned calls that
         still lie in it (they are skipped, and take nobody's place). -1 when closed."""
         # Invariant: somebody waits here only while there is no room.
-        self.waiting: OrderedDict[Task | Call, Message[Any]] = _NOBODY
-        self.leave = self._leave
+        self.waiting: OrderedDict[Sender | Call, float] = _NOBODY
+        """Who, and since when, by `clock`."""
         self.parked: Task | None = None
         """The reader, iff it sleeps because there is nothing for it to read."""
         self.handles: Collection[type] | None = None
@@ -144,27 +143,28 @@ class Mailbox(Record):
         if self.parked is not None:
             self.wake()
 
-    async def put_later(self, message: Message[Any]) -> None:
-        """Wait in line for room. Cancelled: not delivered."""
-        task, begin = current_task(), self.runtime.now()
-        self.queue_up(task, message)
+    def put_later(self, message: Message[Any]) -> Awaitable[None]:
+        """Queue up with a message, and return what waits for its turn."""
+        sender = Sender(message, self)
+        self.queue_up(sender)
+        # Awaited by the caller: a coroutine less for each message that has to wait.
+        return wait_task_rescheduled(sender.withdraw)  # noqa: ASYNC105
 
-        def abort(_raise_cancel: object) -> Abort:
-            del self.waiting[task]
-            return Abort.SUCCEEDED
-
-        try:
-            await wait_task_rescheduled(abort)
-        finally:
-            self.room_wait_time += self.runtime.now() - begin
-
-    def queue_up(self, key: Task | Call, message: Message[Any]) -> None:
+    def queue_up(self, who: Sender | Call) -> None:
         """Stand in the line for room."""
         self.note_high()
         if self.waiting is _NOBODY:
             self.waiting = OrderedDict()
-        self.waiting[key] = message
+        self.waiting[who] = self.clock()
         self.room_waits += 1
+
+    def step_out(self, who: Sender | Call) -> bool:
+        """Leave the line for room, without having been let in; False: was not in it."""
+        since = self.waiting.pop(who, None)
+        if since is None:
+            return False
+        self.room_wait_time += self.clock() - since
+        return True
 
     def throw_out_oldest(self) -> None:
         """Make room by giving up the oldest message."""
@@ -235,7 +235,7 @@ class Mailbox(Record):
 
     def withdraw(self, call: Call) -> None:
         """An asker left before its call was begun."""
-        if self.waiting.pop(call, None) is not None or self.room < 0:
+        if self.step_out(call) or self.room < 0:
             return
         if call.message.system:
             return
@@ -256,7 +256,7 @@ class Mailbox(Record):
 
     # -- the reader ---------------------------------------------------------------
 
-    def _leave(self, _raise_cancel: object) -> Abort:
+    def leave(self, _raise_cancel: object) -> Abort:
         self.parked = None
         return Abort.SUCCEEDED
 
@@ -281,11 +281,17 @@ class Mailbox(Record):
         accepted, never both, and the capacity is exact. An asker is not woken here;
         its reply does that.
         """
-        while self.waiting and len(self.user) < self.room:
-            key, message = self.waiting.popitem(last=False)
-            self.put(message if isinstance(key, Task) else key)
-            if isinstance(key, Task):
-                reschedule(key)
+        user, waiting, room, now = self.user, self.waiting, self.room, self.clock()
+        while waiting and len(user) < room:
+            who, since = waiting.popitem(last=False)
+            self.room_wait_time += now - since
+            if type(who) is Sender:
+                user.append((who.message, now))
+                reschedule(who.task, WOKEN)
+            else:
+                user.append((who, now))
+        if user and self.parked is not None:
+            self.wake()
 
     def note_high(self) -> None:
         """Somebody found it full; reported once until it has drained."""
@@ -305,6 +311,7 @@ class Mailbox(Record):
             entries = [(item, now()) for item, _ in self.user]
             self.user.clear()
             self.user.extend(entries)
+            self.waiting.update(dict.fromkeys(self.waiting, now()))
         if self.system is not None:
             # A stop was meant for a predecessor that was cancelled before it read it.
             self.system = deque(item for item in self.system if item is not STOP)
@@ -321,11 +328,10 @@ class Mailbox(Record):
                     self.path, item.message, "the incarnation it was meant for ended"
                 )
                 item.settle(Error(error))
-        for key, message in [*self.waiting.items()]:
-            if message.volatile and isinstance(key, Call):
-                del self.waiting[key]
-                key.settle(
-                    Error(ActorGone(self.path, message, "its incarnation ended"))
+        for call in [*self.waiting]:
+            if type(call) is Call and call.message.volatile and self.step_out(call):
+                call.settle(
+                    Error(ActorGone(self.path, call.message, "its incarnation ended"))
                 )
         self.admit()
 
@@ -336,18 +342,18 @@ class Mailbox(Record):
         self.closed, self.room = exit_, -1
         if self.state != "stuck":
             self.state = "stopped"
-        items, waiting = self._keep(lambda _item: False), [*self.waiting.items()]
-        self.waiting = _NOBODY
+        items, waiting = self._keep(lambda _item: False), [*self.waiting]
         if self.system is not None:
             items = [item for item in self.system if item is not STOP] + items
             self.system = None
         for item in items:
             self._refuse(item)
-        for key, message in waiting:
-            if isinstance(key, Task):
-                reschedule(key, Error(self.gone(message)))
+        for who in waiting:
+            self.step_out(who)
+            if isinstance(who, Sender):
+                reschedule(who.task, Error(self.gone(who.message)))
             else:
-                self._refuse(key)
+                self._refuse(who)
         watchers, self.watchers = self.watchers, None
         for tell in (watchers or {}).values():
             tell(exit_)

@@ -118,7 +118,10 @@ class Ref(Generic[P_co]):
             if box.parked is not None:
                 box.wake()
         elif not _put(box, message, message):
-            await waiting_for(box, lambda: box.put_later(message), message)
+            if serving.get() is None:  # the usual case, and this is a hot path too
+                await box.put_later(message)
+            else:
+                await waiting_for(box, lambda: box.put_later(message), message)
 
     async def ask(
         self: Ref[P], request: Ask[P, R], /, *, timeout: float | None = None
@@ -151,7 +154,7 @@ class Ref(Generic[P_co]):
         elif not _put(box, request, call):
             if timeout is not None and timeout <= 0:
                 raise box.full(request)
-            box.queue_up(call, request)
+            box.queue_up(call)
         if timeout is not None:
             _arm(call, timeout)
         reply: R

@@ -1,4 +1,7 @@
-"""The answer to one ask: a cell that is settled exactly once, synchronously."""
+"""Whoever waits at a mailbox: for an answer, or only for room.
+
+The answer to an ask is a cell that is settled exactly once, synchronously.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from outcome import Error, Outcome
 from trio.lowlevel import Abort, Task, current_task, reschedule
 
 from actors._core.errors import AskTimeout
-from actors._core.messages import Ask
+from actors._core.messages import Ask, Message
 from actors.events import LateReply
 
 if TYPE_CHECKING:
@@ -115,6 +118,22 @@ class Call:
         )
         detail = f"{what}; {box.describe()}"
         return AskTimeout(box.path, self.message, detail, started=started)
+
+
+class Sender:
+    """Whoever waits for room, for a message to which there is no answer."""
+
+    __slots__ = ("_mailbox", "message", "task")
+
+    def __init__(self, message: Message[Any], mailbox: Mailbox) -> None:
+        self.message = message
+        self.task = current_task()
+        self._mailbox = mailbox
+
+    def withdraw(self, _raise_cancel: object) -> Abort:
+        """It is cancelled: the message is not delivered."""
+        self._mailbox.step_out(self)
+        return Abort.SUCCEEDED
 
 
 class _Woken:

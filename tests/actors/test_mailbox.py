@@ -11,7 +11,9 @@ from hypothesis import given, strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Actor, ActorError, ActorGone, Ask, Tell, open_actor
+from actors._core.runtime import Runtime
 from actors.events import Event, MailboxHigh, MailboxNormal
+from actors.host import Host
 
 
 @attrs.frozen
@@ -168,3 +170,30 @@ def test_whatever_was_accepted_is_handled_once_and_the_rest_never(
                 assert n in log
 
     trio.run(scenario, clock=MockClock(autojump_threshold=0))
+
+
+async def test_how_long_all_have_waited_for_room_is_known() -> None:
+    async with open_actor(Slow, mailbox=1) as slow:
+        async with trio.open_nursery() as nursery:
+            slow.tell(Put(0))
+            await wait_all_tasks_blocked()
+            slow.tell(Put(1))
+            nursery.start_soon(slow.send, Put(2))
+            await wait_all_tasks_blocked()
+            nursery.start_soon(slow.ask, Count(3))
+            await wait_all_tasks_blocked()
+            with trio.move_on_after(0.5):
+                await slow.send(Put(4))
+        seen = slow.snapshot()
+    assert (seen.room_waits, seen.room_wait_time) == (3, 1 + 2 + 0.5)
+
+
+async def test_the_wait_for_room_counts_from_when_somebody_reads() -> None:
+    host = Host(Slow, name="slow", runtime=Runtime(), mailbox=1)
+    host.ref.tell(Put(0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.ref.send, Put(1))
+        await trio.sleep(5)
+        async with host:
+            await trio.sleep(1.5)
+            assert host.ref.snapshot().room_wait_time == 0
