@@ -105,8 +105,10 @@ class App:
         async with trio.open_nursery() as self._services:
             services = self._services
             await services.start(self._receive_signals)
-            services.start_soon(self._say_that_we_live)
-            services.start_soon(self._look_for_stuck)
+            if self._manager.watchdog is not None:
+                services.start_soon(self._say_that_we_live, self._manager.watchdog)
+            if self._stuck_exit is not None:
+                services.start_soon(self._look_for_stuck, self._stuck_exit)
             try:
                 with self._main_scope:
                     code = await main(self)
@@ -141,19 +143,15 @@ class App:
 
     # -- signs of life --------------------------------------------------------------
 
-    async def _say_that_we_live(self) -> None:
-        if self._manager.watchdog is None:
-            return
+    async def _say_that_we_live(self, limit: float) -> None:
         while True:
             self._manager.say("WATCHDOG=1")
-            await trio.sleep(self._manager.watchdog / 2)
+            await trio.sleep(limit / 2)
 
-    async def _look_for_stuck(self) -> None:
-        if self._stuck_exit is None:
-            return
+    async def _look_for_stuck(self, limit: float) -> None:
         since: dict[tuple[str, int], float] = {}
         while True:
-            await trio.sleep(self._stuck_exit / 20)
+            await trio.sleep(limit / 20)
             now = trio.current_time()
             since = {
                 (each.path, each.incarnation): since.get(
@@ -163,7 +161,7 @@ class App:
                 for each in _stuck(system.snapshot())
             }
             for (path, incarnation), begin in since.items():
-                if now - begin >= self._stuck_exit:
+                if now - begin >= limit:
                     text = (
                         f"{path}, incarnation {incarnation}, has been stuck for "
                         f"{now - begin:.0f} s; the process ends with exit code "
