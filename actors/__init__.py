@@ -79,3 +79,8 @@ __all__ = [
     "function_actor",
     "open_actor",
 ]
+
+# Tracebacks, pickles and documentation name a class by where users import it from.
+for _name in __all__:
+    if isinstance(_value := globals()[_name], type):
+        _value.__module__ = __name__

@@ -154,7 +154,8 @@ async def open_actor(
 
     Leaving the block stops the actor after the message in hand. Nobody restarts it:
     if it fails, the block is cancelled, and unless the block raised something itself
-    the failure is raised here. See `Host` for what happens on cancellation.
+    the failure is raised here. Cancelled, it stops in order too: behind a shield that
+    lasts ``shutdown`` seconds from then on at the most, and the cleanup after it.
     """
     host: Host[Any] = Host(
         factory,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from sphinx.ext.napoleon import GoogleDocstring
+from sphinx.pycode import ModuleAnalyzer
 
 if TYPE_CHECKING:
     from docutils.nodes import Element, TextElement
@@ -29,15 +32,13 @@ nitpick_ignore_regex = [
     ),
     ("py:.*", r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random)"),
     ("py:.*", r"(Any|Literal|Self|Generic|optional|AbstractAsyncContextManager)"),
-    # Fields and classes of the same module that are not documented themselves.
-    ("any", r"(rate|Host)"),
     # Type variables.
     ("py:.*", r"(.*\.)?[A-Z](_co|_contra)?"),
 ]
 
 python_use_unqualified_type_names = True
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
+autodoc_default_options = {"members": True, "exclude-members": "handlers"}
 
 
 def _where_it_is_public(
@@ -70,7 +71,26 @@ def _google_style(_app: Sphinx, what: str, *rest: Any) -> None:
         lines[:] = GoogleDocstring(lines, what=what).lines()
 
 
+def _read_sources(package: str) -> None:
+    """Let the docstrings of attributes be found.
+
+    They are only in the source, and of a public class Sphinx reads that of the package,
+    which is its ``__module__``; so put there what all modules below say.
+    """
+    public = ModuleAnalyzer.for_module(package)
+    public.analyze()
+    path = importlib.import_module(package).__path__
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        analyzer = ModuleAnalyzer.for_module(module.name)
+        analyzer.analyze()
+        public.attr_docs |= analyzer.attr_docs
+        public.annotations |= analyzer.annotations
+        public.tagorder |= analyzer.tagorder
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    _read_sources("actors")
+    _read_sources("supervision")
     app.connect("autodoc-process-docstring", _google_style)
     app.connect("missing-reference", _where_it_is_public)

@@ -103,3 +103,8 @@ __all__ = [
     "waiting",
     "watch_loop",
 ]
+
+# Tracebacks, pickles and documentation name a class by where users import it from.
+for _name in __all__:
+    if isinstance(_value := globals()[_name], type):
+        _value.__module__ = __name__

@@ -247,7 +247,7 @@ class BreakerPolicy:
     """When a circuit breaker opens, for how long, and what closes it again."""
 
     failures: int | None = 5
-    """Open after so many consecutive failures; None: only by `rate`."""
+    """Open after so many consecutive failures; None: only by ``rate``."""
     rate: FailureRate | None = None
     wait: Backoff = Backoff(first=30.0, factor=2.0, cap=600.0, healthy=60.0)
     """How long it stays open: full jitter, growing with every opening until it has

@@ -16,7 +16,7 @@ class Snapshot:
     """One actor, and below it its children, as they were at one instant.
 
     Counts are of the role, over all its incarnations. Figures of messages lag by one
-    turn of the reader at the most: 64 messages, or a millisecond.
+    turn of the reader at the most: 64 messages, or the one that is being handled.
     """
 
     path: str
