@@ -6,7 +6,7 @@ A role carries out what it is told and reports what happens; it decides nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -45,36 +45,24 @@ class StartFailed(Exception):
 
 
 class Occasion:
-    """Something that several may wait for, and that comes again and again."""
+    """Something that several may want to know of, and that comes again and again."""
+
+    __slots__ = ("_asked",)
 
     def __init__(self) -> None:
-        self._next: _Next | None = None  # mostly, nobody waits
+        self._asked: list[Callable[[Exception | None], None]] | None = None
 
-    def next(self) -> Callable[[], Awaitable[None]]:
-        """Return what waits for the next time, even if that is over by then."""
-        if self._next is None:
-            self._next = _Next()
-        return self._next.wait
+    def then(self, tell: Callable[[Exception | None], None]) -> None:
+        """Call ``tell`` the next time; with the reason, if it will not come."""
+        if self._asked is None:  # made late: mostly, nobody asks
+            self._asked = []
+        self._asked.append(tell)
 
     def comes(self, error: Exception | None = None) -> None:
-        """Wake those who wait; ``error`` is raised to them: it will not come."""
-        this, self._next = self._next, None
-        if this is not None:
-            this.error = error
-            this.event.set()
-
-
-class _Next:
-    __slots__ = ("error", "event")
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self.error: Exception | None = None
-
-    async def wait(self) -> None:
-        await self.event.wait()
-        if self.error is not None:
-            raise self.error
+        """Tell those who asked; ``error``: why it will not come."""
+        asked, self._asked = self._asked, None
+        for tell in asked or ():
+            tell(error)
 
 
 class Parent(Actor):

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Generic, TypeVar, assert_never, cast
 
 import attrs
 import trio
+from outcome import Error
 
 from actors import Ask, Deferred, Exit, Ref, Rejected, Snapshot, Stop, Tell
+from actors._core.reply import Call
 from supervision.events import BackingOff, Crashed, Decision, Escalated, Stuck
 from supervision.plan import (
     Action,
@@ -36,7 +38,7 @@ from supervision.plan import (
 )
 from supervision.planner import Planner
 from supervision.reports import MaxRestarts, decision
-from supervision.role import Parent, Role, StartFailed
+from supervision.role import Occasion, Parent, Role, StartFailed
 from supervision.roles import Roles
 from supervision.specs import (
     AutoShutdown,
@@ -176,9 +178,9 @@ class Supervisor(Parent):
             role = self._roles.adopt(child)
         except ValueError as error:
             raise Rejected(str(error)) from error
-        up = role.comes_up.next()
+        answer = self._answer_when(role.comes_up, lambda: role.ref)
         self._handle(ChildAdded(child), trio.current_time())
-        return self._answer(up, lambda: role.ref)
+        return answer
 
     def _check_new(self, child: Child[Any]) -> None:
         if not isinstance(cast("object", child), Child):
@@ -204,20 +206,22 @@ class Supervisor(Parent):
         role = self._child(m.name)
         if self._planner.phase(m.name) == "stuck":
             raise Rejected(f"{role.ref.path} is stuck: it will not stop")
-        down = role.goes_down.next()
+        answer = self._answer_when(
+            role.goes_down, lambda: role.last or Exit("shutdown")
+        )
         self._handle(StopRequested(m.name, m.forget), trio.current_time())
         if m.name not in self._planner or self._planner.phase(m.name) == "down":
             self._is_down(role)  # already
-        return self._answer(down, lambda: role.last or Exit("shutdown"))
+        return answer
 
     @RestartChild.handled
     def restart_child(self, m: RestartChild) -> Deferred[None]:
         role = self._child(m.name)
         if self._planner.is_going(m.name):
             raise Rejected(f"{role.ref.path} is being stopped for good")
-        up = role.comes_up.next()
+        answer = self._answer_when(role.comes_up, lambda: None)
         self._handle(RestartRequested(m.name), trio.current_time())
-        return self._answer(up, lambda: None)
+        return answer
 
     def _child(self, name: str) -> Role:
         role = self._roles.get(name)
@@ -225,17 +229,26 @@ class Supervisor(Parent):
             raise Rejected(f"{self.ctx.me.path} has no child {name!r}")
         return role
 
-    def _answer(
-        self, wait: Callable[[], Awaitable[None]], answer: Callable[[], R]
-    ) -> Deferred[R]:
-        async def work() -> R:
-            try:
-                await wait()
-            except StartFailed as error:
-                raise Rejected(str(error)) from error
-            return answer()
+    def _answer_when(self, occasion: Occasion, answer: Callable[[], R]) -> Deferred[R]:
+        """Answer the ask in hand when that comes; nobody waits for us until then."""
+        life = self.ctx._life
+        call: Call = life.current
+        call.release()
+        life.hold(call)
 
-        return self.ctx.defer(work)
+        def tell(error: Exception | None) -> None:
+            if not life.release(call):
+                return  # we have ended, and it was told so
+            if error is None:
+                call.answer(answer())
+                return
+            rejected = Rejected(str(error))
+            rejected.__cause__ = error
+            life.mailbox.rejected += 1
+            call.settle(Error(rejected))
+
+        occasion.then(tell)
+        return Deferred()
 
     @GetChildren.handled
     def get_children(self, m: GetChildren) -> tuple[str, ...]:
@@ -354,7 +367,6 @@ class Supervisor(Parent):
         role.stop(final=self.final)
         over = await role.ended()
         self._report_crash(role, "stop")
-        role.goes_down.comes()
         if self.final and over:
             self._roles.dismiss(role)
 
