@@ -138,7 +138,9 @@ class Chaos:
     async def run(self) -> None:
         random = self.random
         options = self.options()
-        children = [self.member(2, options["auto_shutdown"]) for _ in range(3)]
+        own = options["auto_shutdown"]
+        # One part at least, for there are random trees of supervisors only.
+        children = [self.part(own), *(self.member(2, own) for _ in range(2))]
         options["intensity"] = Intensity(random.choice([3, 50]), within=1000)
         system = System(
             *children,
