@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from actors import Context, Exit, Ref
-from actors._core.refs import serving, waiting_for
+from actors._core.refs import waiting_for
 from actors._core.registry import Registry
 from actors.events import Event as ActorEvent
 from supervision.plan import Event
@@ -50,8 +50,8 @@ class Roles:
         self._ctx.emit(event)
 
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Run a task in the supervisor's nursery, where it serves nobody."""
-        self._ctx._life.workshop.start_soon(_serving_nobody, fn, args)
+        """Run a task in the supervisor's nursery."""
+        self._ctx._life.workshop.start_soon(fn, *args)
 
     async def start_in_turn(self) -> None:
         """Start all, each when its elders are up.
@@ -108,10 +108,3 @@ class Roles:
 def ref_of(registry: Registry, child: Child[Any]) -> Ref[Any]:
     """The ref of a role, made on first use."""
     return registry.ref(child, child.name, child.mailbox, child.overflow)
-
-
-async def _serving_nobody(
-    fn: Callable[..., Awaitable[object]], args: tuple[object, ...]
-) -> None:
-    serving.set(None)
-    await fn(*args)

@@ -130,9 +130,7 @@ class Incarnation(Reader):
         while True:
             self._abandoned = False
             try:
-                with trio.CancelScope() as self.scope:
-                    if self._killed:
-                        self.scope.cancel(reason="it was killed")
+                with self.scope:
                     if self.actor is None:
                         await self._start()
                         if self._interrupted:
@@ -159,7 +157,7 @@ class Incarnation(Reader):
                 return Exit("timeout", HandlerTimeout(limit), self.message)
             # The asker of a `cancel` ask has gone: that work is over, the actor is
             # not. If it ended by itself at the same moment, its reply was sent.
-            self.current = None
+            self.current, self.scope = None, trio.CancelScope()
 
     def _failed_with(self, error: Exception) -> Exit:
         if self._failure is not None:
@@ -182,9 +180,10 @@ class Incarnation(Reader):
             await self.workshop.open()
         if self._interrupted:
             return
-        with trio.CancelScope() as self.starting:
-            await actor.started()
-        self.starting = None
+        if type(actor).started is not Actor.started:
+            with trio.CancelScope() as self.starting:
+                await actor.started()
+            self.starting = None
 
     def _up(self, started: Callable[[], object]) -> None:
         box, actor = self.mailbox, cast("Actor", self.actor)
@@ -194,7 +193,7 @@ class Incarnation(Reader):
         self.runtime.emit(Started(box.path, self.number))
         started()
         if type(actor).run is not Actor.run:
-            self.workshop.start_soon(_serving_nobody, actor.run)
+            self.workshop.start_soon(actor.run)
 
     # -- what a handler may do ------------------------------------------------------
 
@@ -217,7 +216,6 @@ class Incarnation(Reader):
     async def _answer_later(
         self, answer: _Answer, work: Callable[[], Awaitable[object]]
     ) -> None:
-        serving.set(None)
         call = answer.call
         with answer.scope:
             try:
@@ -381,8 +379,3 @@ class _Answer:
 
     def abandoned(self, _call: Call) -> None:
         self.scope.cancel(reason="its asker has gone")
-
-
-async def _serving_nobody(fn: Callable[[], Awaitable[object]]) -> None:
-    serving.set(None)
-    await fn()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from actors._core.exits import collapse
+from actors._core.refs import serving
 
 Job = Callable[..., Awaitable[object]]
 
@@ -31,14 +32,21 @@ class Workshop:
         self._closing = False
 
     def start_soon(self, job: Job, *args: object) -> None:
-        """Spawn a task; if it raises, the others are cancelled and ``failed`` told."""
-        if self._nursery is not None:
-            self._nursery.start_soon(job, *args)
-            return
-        self._jobs.append((job, args))
-        if self._over is None:
-            self._over = trio.Event()
-            self._home.start_soon(self._run, self._over)
+        """Spawn a task; if it raises, the others are cancelled and ``failed`` told.
+
+        It serves nobody: what it waits for keeps nobody waiting.
+        """
+        token = serving.set(None)  # a task inherits the context of whoever spawns it
+        try:
+            if self._nursery is not None:
+                self._nursery.start_soon(job, *args)
+                return
+            self._jobs.append((job, args))
+            if self._over is None:
+                self._over = trio.Event()
+                self._home.start_soon(self._run, self._over)
+        finally:
+            serving.reset(token)
 
     async def open(self) -> trio.Nursery:
         """Wait until the nursery is open, and return it."""
