@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.mark.parametrize("package", ["actors", "supervision"])
@@ -20,6 +21,16 @@ def test_every_public_name_is_in_the_reference(package: str) -> None:
     directive = rf"^\.\. auto\w+:: {package}\.(\w+)(?:\(\))?$"
     documented = re.findall(directive, text, re.MULTILINE)
     assert sorted(documented) == sorted(importlib.import_module(package).__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_can_be_read_in_one_go() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 100
 
 
 def test_every_promise_names_a_test_that_exists() -> None:
