@@ -29,8 +29,8 @@ from trio.lowlevel import current_task, wait_task_rescheduled
 from actors._core.actor import Actor
 from actors._core.errors import ActorCrashed, Rejected, Stop
 from actors._core.exits import Exit
-from actors._core.mailbox import STOP, Posted
-from actors._core.messages import Ask, Message, where
+from actors._core.mailbox import STOP
+from actors._core.messages import Ask, Message, Posted, where
 from actors._core.refs import serving
 from actors._core.reply import Call
 
@@ -97,6 +97,7 @@ class Envelope(Generic[M_co]):
     def reject(self: Envelope[Ask[Any, Any]], error: Rejected) -> None:
         """Answer an ask with a domain error. As `reply`."""
         self._open_call().settle(Error(error))
+        self._inbox._life.mailbox.rejected += 1
 
     def _open_call(self) -> Call:
         kind = type(self.message).__name__
@@ -120,8 +121,6 @@ class Inbox(Generic[P_co]):
         """Whether the actor has been asked to stop, and has read that."""
         self._life = life
         self._up = up
-        self._urgent: deque[Any] = deque()
-        """Read from the system lane, but not yet asked for."""
         self._latest: Envelope[Any] | None = None
 
     def __aiter__(self) -> Self:
@@ -154,12 +153,13 @@ class Inbox(Generic[P_co]):
             Stop: the actor has been asked to stop. Let it pass to end.
         """
         life, box = self._life, self._life.mailbox
-        self._finish_latest()
+        self.finish_latest()
         self._up()
         await trio.lowlevel.checkpoint()
         while True:
-            self._read_system_lane()
-            found = self._find(self._urgent, kinds)
+            box.peak = max(box.peak, len(box.user))
+            self._obey()
+            found = self._find(box.system, kinds)
             if found is None and not life.suspended:
                 found = self._find(box.user, kinds)
                 if found is not None and box.waiting:
@@ -167,11 +167,10 @@ class Inbox(Generic[P_co]):
             if found is not None:
                 self._latest = found
                 return found
-            if not box.system:
-                box.parked = current_task()
-                await wait_task_rescheduled(box.leave)
+            box.parked = current_task()
+            await wait_task_rescheduled(box.leave)
 
-    def _finish_latest(self) -> None:
+    def finish_latest(self) -> None:
         """What was received before is done with, as far as can be seen."""
         life = self._life
         if self._latest is not None:
@@ -179,39 +178,47 @@ class Inbox(Generic[P_co]):
             life.mailbox.account(1, seconds, 0.0)
         life.current = self._latest = None
 
-    def _read_system_lane(self) -> None:
-        life, box = self._life, self._life.mailbox
-        item: Any
-        while box.system:
-            item = box.system.popleft()
-            if item is STOP:
-                self.stopped = True
-                raise Stop
-            if isinstance(item, Posted):
-                item = item.take(life)
+    def _obey(self) -> None:
+        """Do what is not the function's business; all else stays where it is."""
+        life, lane, index = self._life, self._life.mailbox.system or deque(), 0
+        while index < len(lane):
+            item = lane[index]
             control = None
             if type(item) is Call:
                 control = Actor._table.get(type(item.message))
-            if control is not None and item.task is not None:
+            if item is not STOP and control is None:
+                index += 1
+                continue
+            del lane[index]
+            if control is None:
+                self.stopped = True
+                raise Stop
+            if item.task is not None:
                 item.answer(control(life.actor, item.message))
-            elif item is not None:
-                self._urgent.append((item, life.runtime.now()))
 
-    def _find(self, lane: deque[Any], kinds: tuple[type, ...]) -> Envelope[Any] | None:
+    def _find(
+        self, lane: deque[Any] | None, kinds: tuple[type, ...]
+    ) -> Envelope[Any] | None:
         """Take the oldest wanted message from a lane."""
         life, box = self._life, self._life.mailbox
         now, index = life.runtime.now(), 0
-        while index < len(lane):
-            item, put_at = lane[index]
+        while lane and index < len(lane):
+            item, put_at = lane[index] if lane is box.user else (lane[index], now)
             call = item if type(item) is Call else None
             message = item if call is None else call.message
-            if call is not None and (call.task is None or call.deadline <= now):
+            if isinstance(item, Posted):
+                message = item.look(life)
+            if message is None:
+                del lane[index]
+            elif call is not None and (call.task is None or call.deadline <= now):
                 del lane[index]
                 box.skipped(call) if call.task is None else call.time_out()
             elif kinds and not isinstance(message, kinds):
                 index += 1
             else:
                 del lane[index]
+                if isinstance(item, Posted):
+                    item.take(life)
                 if box.clock is not float:
                     box.account(0, 0.0, now - put_at)
                 return self._open(message, call, now)
@@ -266,6 +273,7 @@ class FunctionActor(Actor):
         inbox: Inbox[Any] = Inbox(life, self.ctx, is_up)
         with suppress(Stop):
             await self._body(inbox)
+        inbox.finish_latest()
         if inbox.stopped:
             self._exit = Exit("shutdown")
         is_up()

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar, cast
 import attrs
 
 from actors import Deferred, Message
-from actors._core.mailbox import Mailbox, Posted
+from actors._core.mailbox import Mailbox
+from actors._core.messages import Posted
 from actors._core.reply import Call
 from supervision.plan import Event
 from supervision.role import Role

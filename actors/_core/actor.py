@@ -90,8 +90,12 @@ class Actor:
         Override it to leave out what nobody is to see.
         """
         cls: Any = type(self)
-        fields = [f.name for f in attrs.fields(cls)] if attrs.has(cls) else vars(self)
-        return {n: getattr(self, n) for n in fields if n != "ctx" and n[0] != "_"}
+        fields = [f.name for f in attrs.fields(cls)] if attrs.has(cls) else []
+        return {
+            name: getattr(self, name)
+            for name in dict.fromkeys([*fields, *vars(self)])
+            if name != "ctx" and name[0] != "_" and hasattr(self, name)
+        }
 
     # -- for supervisors, and other kinds of actors -----------------------------------
 

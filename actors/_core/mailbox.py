@@ -17,14 +17,13 @@ from outcome import Error
 from trio.lowlevel import Abort, Task, reschedule, wait_task_rescheduled
 
 from actors._core.errors import ActorGone, MailboxFull, Unhandled
-from actors._core.messages import check_frozen
+from actors._core.messages import Message, Posted, check_frozen
 from actors._core.record import Record
 from actors._core.reply import WOKEN, Call, Sender
 from actors.events import DeadLetter, DeadLetterReason, MailboxHigh, MailboxNormal
 
 if TYPE_CHECKING:
     from actors._core.exits import Exit
-    from actors._core.messages import Message
     from actors._core.runtime import Runtime
     from actors.events import Event
 
@@ -35,16 +34,6 @@ the oldest message is thrown out: an ask ends in `MailboxFull`, a tell is a dead
 
 STOP = object()
 """On the system lane: end after the message in hand."""
-
-
-class Posted:
-    """On the system lane: what becomes a message only when it is read."""
-
-    __slots__ = ()
-
-    def take(self, life: object) -> Message[Any] | None:
-        """The message for this incarnation, or None if it is not wanted any more."""
-        raise NotImplementedError
 
 
 class Mailbox(Record):
@@ -198,7 +187,8 @@ class Mailbox(Record):
                 message,
                 f"{self.receiver} has no handler for {kind.__name__}",
             )
-        if self.user is not _NOTHING:  # from now on there are lanes to put it on
+        # The fast path is that of the user lane, once there is one.
+        if self.user is not _NOTHING and not message.system:
             self.accepts = {*self.accepts, kind}
 
     def gone(self, message: object) -> ActorGone:
@@ -318,21 +308,21 @@ class Mailbox(Record):
 
     def drop_volatile(self) -> None:
         """An incarnation has ended: what was meant for it alone ends with it."""
-        for item in self._keep(lambda item: not _volatile(item)):
+        dropped: list[Any] = [item for item in self.system or () if _volatile(item)]
+        if dropped:
+            self.system = deque(i for i in self.system or () if not _volatile(i))
+        dropped += self._keep(lambda item: not _volatile(item))
+        for who in [*self.waiting]:
+            if type(who) is Call and _volatile(who) and self.step_out(who):
+                dropped.append(who)
+        for item in dropped:
             if type(item) is not Call:
                 self.dead_letter(item, "volatile")
             elif item.task is None:
-                self.room -= 1
+                self.skipped(item)
             else:
-                error = ActorGone(
-                    self.path, item.message, "the incarnation it was meant for ended"
-                )
-                item.settle(Error(error))
-        for call in [*self.waiting]:
-            if type(call) is Call and call.message.volatile and self.step_out(call):
-                call.settle(
-                    Error(ActorGone(self.path, call.message, "its incarnation ended"))
-                )
+                ended = "the incarnation it was meant for has ended"
+                item.settle(Error(ActorGone(self.path, item.message, ended)))
         self.admit()
 
     def close(self, exit_: Exit) -> None:
@@ -391,7 +381,7 @@ class Mailbox(Record):
 
 def _volatile(item: Any) -> bool:
     message = item.message if type(item) is Call else item
-    return bool(message.volatile)
+    return isinstance(message, Message) and message.volatile
 
 
 _NOTHING: deque[tuple[Any, float]] = deque(maxlen=0)

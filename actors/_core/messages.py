@@ -76,6 +76,20 @@ class Message(Generic[P_contra]):
                 _refuse_empty_protocol(cls, protocol)
 
 
+class Posted:
+    """On the system lane: what becomes a message only when it is read."""
+
+    __slots__ = ()
+
+    def look(self, life: object) -> Message[Any] | None:
+        """The message for this incarnation; None: it is not wanted any more."""
+        raise NotImplementedError
+
+    def take(self, life: object) -> Message[Any] | None:
+        """The same, as it is read now: there will be no second time."""
+        return self.look(life)
+
+
 class Tell(Message[P_contra]):
     """A one-way message: ``ref.tell(m)`` or ``await ref.send(m)``."""
 

@@ -27,8 +27,8 @@ from actors._core.errors import (
     Unhandled,
 )
 from actors._core.exits import Exit
-from actors._core.mailbox import STOP, Posted
-from actors._core.messages import Deferred
+from actors._core.mailbox import STOP
+from actors._core.messages import Deferred, Posted
 from actors._core.operations import REPEAT, stack_of
 from actors._core.refs import serving
 from actors._core.reply import Call
@@ -124,8 +124,10 @@ class Reader:
                     if box.system:
                         item = box.system.popleft()
                         if item is STOP:
+                            self.current = None
                             return Exit("shutdown")
                         if isinstance(item, Posted):
+                            self.current = None
                             item = item.take(self)
                             if item is None:
                                 continue
@@ -176,6 +178,8 @@ class Reader:
                     if box.system is not None:
                         readable = () if self.suspended else user
             finally:
+                # Nobody has put down since when, if nothing is measured.
+                waited = 0.0 if box.clock is float else waited
                 box.account(handled, clock() - begin, waited)
             if self._limited is not math.inf:
                 scope.deadline = self._limited = math.inf

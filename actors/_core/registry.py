@@ -64,7 +64,7 @@ class Registry:
         self._adopted.setdefault(parent, {})[role] = ref
         ref._mailbox.path = path
         self._paths[path] = ref
-        if tags := tuple(groups):
+        if tags := tuple(dict.fromkeys(groups)):
             self._tags[ref] = tags
             for group in tags:
                 self._groups.setdefault(group, {})[ref] = None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from actors._core.mailbox import Posted
+from actors._core.messages import Posted
 
 if TYPE_CHECKING:
     from actors._core.exits import Exit
@@ -56,9 +56,13 @@ class Timer(Posted):
         """Due: stand in the system lane."""
         self._life.mailbox.post(self)
 
+    def look(self, life: object) -> Message[Any] | None:
+        """Its message, unless it has been cancelled or its incarnation has ended."""
+        return self._message if self.pending and life is self._life else None
+
     def take(self, life: object) -> Message[Any] | None:
         """Its turn to be read."""
-        if not self.pending or life is not self._life:
+        if self.look(life) is None:
             return None
         if self._period is None:
             self.pending = False
@@ -72,7 +76,7 @@ class Timer(Posted):
 class Ended(Posted):
     """Somebody watched has stopped for good."""
 
-    __slots__ = ("_exit", "_life", "_message_for")
+    __slots__ = ("_exit", "_life", "_message", "_message_for")
 
     def __init__(
         self, life: Incarnation, message_for: Callable[[Exit], Tell[Any]], exit_: Exit
@@ -80,10 +84,13 @@ class Ended(Posted):
         self._life = life
         self._message_for = message_for
         self._exit = exit_
+        self._message: Message[Any] | None = None
 
-    def take(self, life: object) -> Message[Any] | None:
-        """Its turn to be read: make the message in the actor that asked for it."""
-        return self._message_for(self._exit) if life is self._life else None
+    def look(self, life: object) -> Message[Any] | None:
+        """The message, made in the actor that asked for it, and once."""
+        if self._message is None and life is self._life:
+            self._message = self._message_for(self._exit)
+        return self._message
 
 
 def check_period(name: str, seconds: float, *, zero: bool = False) -> None:
