@@ -1,51 +1,45 @@
-"""Three workers and a producer that is faster: it waits, and memory stays bounded."""
+"""Three workers behind one ref, and a producer that is faster: it is made to wait."""
 
 from __future__ import annotations
-
-from itertools import cycle
 
 import attrs
 import trio
 
 from actors import Actor, Ask, Tell
-from supervision import Child, System
+from supervision import Child, System, pool_of
 
 
 @attrs.frozen
-class Resize(Tell["Worker"]):
+class Resize(Tell["Resizer"]):
     picture: int
 
 
 @attrs.frozen
-class Finish(Ask["Worker", int]):
-    """Answered with the number of pictures done, after all that were sent before."""
+class Flush(Ask["Resizer", None]):
+    """Answered when all that was sent before has at least been begun."""
 
 
-class Worker(Actor):
-    def __init__(self) -> None:
-        self.done = 0
-
+class Resizer(Actor):
     @Resize.handled
     async def resize(self, m: Resize) -> None:
-        await trio.sleep(0.1)
-        self.done += 1
+        await trio.sleep(0.1 + m.picture / 200)  # the later ones are larger
+        print(f"{self.ctx.me.path} has done {m.picture}")
 
-    @Finish.handled
-    def finish(self, m: Finish) -> int:
-        return self.done
+    @Flush.handled
+    def flush(self, m: Flush) -> None:
+        pass
 
 
 async def main() -> None:
-    # Each worker has one picture in hand, and room for one more.
-    children = [Child(f"worker-{n}", Worker, mailbox=1) for n in range(3)]
-    async with System(*children) as system:
-        workers = [system.ref(child) for child in children]
-        begin = trio.current_time()
-        for picture, worker in zip(range(10), cycle(workers), strict=False):
-            await worker.send(Resize(picture))
-            print(f"{trio.current_time() - begin:.1f} s: picture {picture} accepted")
-        done = [await worker.ask(Finish(), timeout=5) for worker in workers]
-        print(f"{trio.current_time() - begin:.1f} s: done, by worker: {done}")
+    # Each worker has one picture in hand, and two more may wait for any of them.
+    resizers = pool_of(Child("resizers", Resizer, mailbox=2), size=3)
+    async with System(resizers) as system:
+        pool, begin = system.ref(resizers), trio.current_time()
+        for picture in range(8):
+            await pool.send(Resize(picture))  # waits while there is no room
+        print(f"accepted the last after {trio.current_time() - begin:.1f} s")
+        await pool.ask(Flush(), timeout=5)
+    # What a worker has in hand when the block is left is finished.
 
 
 if __name__ == "__main__":
