@@ -149,6 +149,7 @@ class Context:
 
     def __init__(self, me: Ref[Any], life: Incarnation) -> None:
         self.me = me
+        """The ref of this actor, to hand to others or to tell itself something."""
         self._life = life
 
     @property

@@ -17,7 +17,7 @@ E = TypeVar("E", bound=Event)
 class Subscription(Generic[E]):
     """Events of some kinds, in the order of the decisions they report.
 
-    Use it as ``with runtime.subscribe(Failed) as events: async for event in events``.
+    Use it as ``with ctx.subscribe(Failed) as events: async for event in events``.
     It holds ``capacity`` events at the most; a reader that is slower than that loses
     the oldest, never holds anybody up, and finds in ``missed`` how many it lost.
     One task reads it.

@@ -18,6 +18,7 @@ class Rejected(Exception):
 class Stop(Exception):
     """Raised by a handler to end its own actor normally.
 
+    In a function actor `Inbox.receive` raises it, when the actor is asked to stop.
     A transient or temporary child that ends so is not started again.
     """
 
@@ -28,8 +29,10 @@ class ActorError(Exception):
     def __init__(self, path: str, message: object, detail: str) -> None:
         super().__init__(path, message, detail)
         self.path = path
+        """The receiver."""
         self.message = message
         self.detail = detail
+        """What happened, and what the receiver was doing."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.detail} (message: {self.message!r})"
@@ -45,7 +48,10 @@ class ActorCrashed(ActorError):
 
 
 class ActorGone(ActorError):
-    """The receiver has stopped for good. The message was **never executed**."""
+    """The receiver has stopped for good, or is stuck. **Never executed**.
+
+    Also what a ``volatile`` message ends in whose incarnation has ended.
+    """
 
 
 class MailboxFull(ActorError):

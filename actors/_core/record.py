@@ -18,6 +18,8 @@ State = Literal[
     "stuck",
     "stopped",
 ]
+"""backing off: waiting for its restart; stuck: cannot be ended, and is not replaced
+while its task lives; stopped: its last incarnation has ended, perhaps for good."""
 
 
 class Record:
