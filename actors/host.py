@@ -96,10 +96,14 @@ class Host(Generic[P]):
     async def _main(self) -> None:
         exit_ = Exit("killed")
         try:
-            with self._shield:
+            # What all actors rely on outlives them: also one that shields itself
+            # beyond the bound.
+            with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as services:
                     await services.start(self.runtime.run)
-                    exit_ = await self._life(services).live(self._started)
+                    with self._shield:
+                        async with trio.open_nursery() as home:
+                            exit_ = await self._life(home).live(self._started)
                     services.cancel_scope.cancel()
         finally:
             self.exit = exit_

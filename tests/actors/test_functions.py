@@ -146,7 +146,7 @@ async def test_one_that_returns_at_once_has_started_and_ended_normally(
 
     log: list[str] = []
     async with open_actor(step(log), on_event=[events.append]) as ref:
-        await trio.sleep_forever()
+        await ref.stopped()
     assert log == ["done"]
     assert ref.gone == Exit("normal")
     assert isinstance(events[0], Started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio  # noqa: TID251
 import contextlib
 import io
 import os
@@ -10,10 +11,11 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -21,6 +23,8 @@ import trio
 from trio.testing import MockClock
 
 import actors
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -103,6 +107,12 @@ def run_block(page: Path, block: Fence, module: ModuleType) -> str:
     return out.getvalue()
 
 
+def run_on_plain_asyncio(main: Coroutine[Any, Any, T]) -> T:
+    """Do as ``asyncio.run`` does, unless a test has imported trio-asyncio before."""
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(main)
+
+
 @pytest.mark.real  # owns its clocks
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_block_of_a_page_does_what_the_page_says(
@@ -112,6 +122,8 @@ def test_every_block_of_a_page_does_what_the_page_says(
     # fragment (valid, not run), raises, real time, pytest (a file of its own).
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", module)
+    # trio-asyncio, once imported by any test, has replaced it for the whole process.
+    monkeypatch.setattr("asyncio.run", run_on_plain_asyncio)
     run = trio.run
     for block, output in expected_output(page, "python").items():
         if block.mark == "fragment":
