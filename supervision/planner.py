@@ -45,7 +45,7 @@ Goal = Literal["up", "again", "down", "gone"]
 stopped, or it is; gone: to be stopped and forgotten."""
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Member:
     """One child, as far as the planner is concerned."""
 
@@ -153,8 +153,9 @@ class Planner:
         match event:
             case ChildStarted(name):
                 # Not if it is being stopped meanwhile.
-                if self._members[name].phase == "starting":
-                    self._set(name, phase="up", up_since=now)
+                member = self._members[name]
+                if member.phase == "starting":
+                    member.phase, member.up_since = "up", now
             case ChildStopped(name):
                 yield from self._landed(name)
             case ChildStuck(name):
@@ -190,7 +191,7 @@ class Planner:
             if member.if_start_fails == "again":
                 yield from self._failed(member, now)
             else:
-                self._set(event.name, goal=member.if_start_fails)
+                member.goal = member.if_start_fails
                 yield from self._landed(event.name)
         else:
             match member.child.restart:
@@ -206,19 +207,21 @@ class Planner:
     def _landed(self, name: str) -> Iterator[Action]:
         """Nothing of the child is left; it may be wanted again."""
         member = self._members[name]
+        was_stuck = member.phase == "stuck"
         if member.goal == "gone":
             del self._members[name]
             yield Dismiss(name)
         else:
-            goal: Goal = "up" if member.goal == "again" else member.goal
-            self._set(name, phase="down", goal=goal)
-        if member.phase == "stuck":
+            member.phase = "down"
+            if member.goal == "again":
+                member.goal = "up"
+        if was_stuck:
             self._plan()  # it has gone on without this one
 
     def _ended(self, member: Member) -> Iterator[Action]:
         """A child ended by itself, and is not restarted."""
         name = member.child.name
-        self._set(name, goal="gone" if member.child.restart == "temporary" else "down")
+        member.goal = "gone" if member.child.restart == "temporary" else "down"
         yield from self._landed(name)
         if member.child.significant and self._shuts_down():
             yield Shutdown(name)
@@ -242,9 +245,8 @@ class Planner:
         name, attempt = member.child.name, member.attempt
         if now - member.up_since >= self._healthy:
             attempt = 0
-        self._set(
-            name, phase="down", goal="up", attempt=attempt + 1, if_start_fails="again"
-        )
+        member.phase, member.goal, member.if_start_fails = "down", "up", "again"
+        member.attempt = attempt + 1
         self.charged += 1
         if not self._window.charge(now):
             yield GiveUp(name)
@@ -271,40 +273,40 @@ class Planner:
         if member.goal == "gone" or member.waits:
             return
         if member.child.restart == "temporary":
-            self._set(member.child.name, goal="gone")
+            member.goal = "gone"
         else:
             # Also what has ended by itself, or was stopped by a request.
-            goal: Goal = "up" if member.phase == "down" else "again"
-            self._set(member.child.name, goal=goal, if_start_fails="again")
+            member.goal = "up" if member.phase == "down" else "again"
+            member.if_start_fails = "again"
 
     def _stuck(self, member: Member) -> None:
         """It cannot be ended. If it had been up, its end is reported when it comes."""
         if member.phase == "starting":
-            goal = member.if_start_fails if member.goal == "up" else member.goal
-            self._set(member.child.name, phase="stuck", goal=goal)
+            member.phase = "stuck"
+            if member.goal == "up":
+                member.goal = member.if_start_fails
         elif member.phase == "stopping":
-            self._set(member.child.name, phase="stuck")
+            member.phase = "stuck"
 
     # -- requests, and the next step ------------------------------------------------
 
     def _stop(self, name: str, *, forget: bool) -> Iterator[Action]:
         member = self._members[name]
         forget = forget or member.goal == "gone" or member.child.restart == "temporary"
-        self._set(name, goal="gone" if forget else "down")
+        member.goal = "gone" if forget else "down"
         if member.phase == "down":
             yield from self._landed(name)
         self._plan()
 
     def _restart(self, member: Member) -> None:
-        name, goal = member.child.name, member.goal
-        if goal == "gone" or member.waits:
+        if member.goal == "gone" or member.waits:
             return
         if member.phase == "down":
-            self._set(name, goal="up", if_start_fails="down")
+            member.goal, member.if_start_fails = "up", "down"
         else:
             temporary = member.child.restart == "temporary"
-            if_fails: Literal["again", "gone"] = "gone" if temporary else "again"
-            self._set(name, goal="again", if_start_fails=if_fails)
+            member.goal = "again"
+            member.if_start_fails = "gone" if temporary else "again"
         self._plan()
 
     def _plan(self) -> None:
@@ -322,8 +324,9 @@ class Planner:
             name = self._stops.pop()
             if name in self._members and self._members[name].doomed:
                 self._stopping = name
-                self._set(name, phase="stopping")
-                yield Stop(name, final=self._members[name].goal == "gone")
+                member = self._members[name]
+                member.phase = "stopping"
+                yield Stop(name, final=member.goal == "gone")
                 return
         if self._strategy != "one_for_one" and self._is(self._starting, "starting"):
             return
@@ -331,7 +334,8 @@ class Planner:
             name = self._starts.popleft()
             if name in self._members and self._members[name].waits:
                 self._starting = name
-                self._set(name, phase="starting", up_since=math.inf)
+                member = self._members[name]
+                member.phase, member.up_since = "starting", math.inf
                 yield Start(name, self._attempt)
                 self._attempt = None
                 return
@@ -339,6 +343,3 @@ class Planner:
 
     def _is(self, name: str, phase: Phase) -> bool:
         return name in self._members and self._members[name].phase == phase
-
-    def _set(self, name: str, **changes: Any) -> None:
-        self._members[name] = attrs.evolve(self._members[name], **changes)
