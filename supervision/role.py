@@ -15,6 +15,7 @@ from actors import Actor, Exit, Ref, State
 from actors._core.incarnation import Incarnation
 from actors._core.mailbox import STOP
 from supervision.events import Restarted, StartTimedOut, Stuck
+from supervision.moments import Moment, Occasion
 from supervision.plan import (
     ChildExited,
     ChildStarted,
@@ -42,27 +43,6 @@ REMIND = 60.0
 
 class StartFailed(Exception):
     """A child did not start, or not come up again; ``__cause__`` says why."""
-
-
-class Occasion:
-    """Something that several may want to know of, and that comes again and again."""
-
-    __slots__ = ("_asked",)
-
-    def __init__(self) -> None:
-        self._asked: list[Callable[[Exception | None], None]] | None = None
-
-    def then(self, tell: Callable[[Exception | None], None]) -> None:
-        """Call ``tell`` the next time; with the reason, if it will not come."""
-        if self._asked is None:  # made late: mostly, nobody asks
-            self._asked = []
-        self._asked.append(tell)
-
-    def comes(self, error: Exception | None = None) -> None:
-        """Tell those who asked; ``error``: why it will not come."""
-        asked, self._asked = self._asked, None
-        for tell in asked or ():
-            tell(error)
 
 
 class Parent(Actor):
@@ -104,13 +84,13 @@ class Role:
         self._asked = False
         """Whether it is to stop, so that its end is no news."""
         self._seen_off = False
-        self._begun = trio.Event()
-        # Invariant: set iff no incarnation lives, nor will without a further start().
-        self._over = trio.Event()
-        self._over.set()
-        # Invariant: set iff there is nothing to wait for: it is over, or it is stuck.
-        self._settled = trio.Event()
-        self._settled.set()
+        self._begun = Moment()
+        # Invariant: has come iff no incarnation lives, nor will without a start().
+        self._over = Moment()
+        self._over.comes()
+        # Invariant: has come iff there is nothing to wait for: over, or stuck.
+        self._settled = Moment()
+        self._settled.comes()
 
     @property
     def name(self) -> str:
@@ -136,7 +116,7 @@ class Role:
         `StartFailed`. Once it was told to stop, nothing is but what `see_off` says.
         """
         self._up = self._asked = self._seen_off = False
-        self._begun, self._over, self._settled = (trio.Event() for _ in range(3))
+        self._begun, self._over, self._settled = (Moment() for _ in range(3))
         self._backoff = trio.CancelScope() if delay else None
         self.state = "backing off" if delay else "starting"
         self.ref._mailbox.reopen()
@@ -166,8 +146,8 @@ class Role:
         finally:
             self._life = None
             self.state = "stopped"
-            for event in (self._begun, self._over, self._settled):
-                event.set()
+            for moment in (self._begun, self._over, self._settled):
+                moment.comes()
         if self._asked:
             return
         if self._up:
@@ -209,7 +189,7 @@ class Role:
     def _is_up(self) -> None:
         self._up = True
         self._start_limit.cancel()
-        self._begun.set()
+        self._begun.comes()
         if self._asked:
             return
         if self.ref._mailbox.incarnations > 1:
@@ -281,15 +261,15 @@ class Role:
         # Those of this life: the next may have begun by the time we wake.
         life, over, settled = self._life, self._over, self._settled
         await _within(self._patience(), settled)
-        if settled.is_set() or life is None:
-            return over.is_set()
+        if settled.has_come or life is None:
+            return over.has_come
         if self._up:  # a start has been cancelled already
             self.kill(f"{self.ref.path} did not stop in time")
             parent = isinstance(life.actor, Parent)
             await _within(math.inf if parent else self._unwinding(), settled)
-        if not settled.is_set():
+        if not settled.has_come:
             self._declare_stuck(life)
-        return over.is_set()
+        return over.has_come
 
     def kill(self, reason: str) -> None:
         """Cancel it, and all below it at once; their cleanups have their budgets."""
@@ -336,13 +316,13 @@ class Role:
         exit_ = Exit("killed")
         life.settle(exit_)
         self._roles.refuse(self.ref, exit_)
-        self._begun.set()
-        self._settled.set()
+        self._begun.comes()
+        self._settled.comes()
 
     async def _remind(self) -> None:
         # Shielded against the end of the supervisor, which waits for that task too.
         with trio.CancelScope(shield=True):
-            while not self._over.is_set():
+            while not self._over.has_come:
                 with trio.move_on_after(REMIND):
                     await self._over.wait()
                     return
@@ -364,6 +344,6 @@ class Role:
         return Stuck(self.ref.path, self.ref._mailbox.incarnations, stack)
 
 
-async def _within(seconds: float, event: trio.Event) -> None:
+async def _within(seconds: float, moment: Moment) -> None:
     with trio.move_on_after(seconds):
-        await event.wait()
+        await moment.wait()

@@ -20,6 +20,7 @@ from outcome import Error
 from actors import Ask, Deferred, Exit, Ref, Rejected, Snapshot, Stop, Tell
 from actors._core.reply import Call
 from supervision.events import BackingOff, Crashed, Decision, Escalated, Stuck
+from supervision.moments import Occasion
 from supervision.plan import (
     Action,
     ChildAdded,
@@ -38,7 +39,7 @@ from supervision.plan import (
 )
 from supervision.planner import Planner
 from supervision.reports import MaxRestarts, decision
-from supervision.role import Occasion, Parent, Role, StartFailed
+from supervision.role import Parent, Role, StartFailed
 from supervision.roles import Roles
 from supervision.specs import (
     AutoShutdown,

@@ -111,8 +111,8 @@ class Actor:
         """The children, in the order of their start."""
         return ()
 
-    async def _serve(self, life: Incarnation) -> Exit | None:
-        return await Watched(life.read(self), life.waits)
+    def _serve(self, life: Incarnation) -> Awaitable[Exit | None]:
+        return Watched(life.read(self), life.waits)
 
     @property
     def _kind(self) -> str:
