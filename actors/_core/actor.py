@@ -287,7 +287,7 @@ class Context:
 
         Emits `OperationStarted` and `OperationEnded`. After ``soft`` seconds
         `OperationSlow` says where it is. After ``hard`` seconds the block is
-        cancelled; in a handler this replaces the handler's own limit while the
+        cancelled; in a handler that limit replaces the handler's own while the
         operation is open. If it has not ended within the cleanup budget then, it is
         reported as `Frozen`, and nobody waits for the actor any more.
 

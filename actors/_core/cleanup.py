@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -14,8 +14,10 @@ Report = tuple[list[str], list[tuple[str, Exception]], list[str]]
 """Steps done, failed and abandoned."""
 
 
-async def run_steps(steps: Iterable[Step], budget: float) -> Report:
-    """Run every step once, in order, within ``budget`` seconds for all together.
+async def run_steps(steps: list[Step], budget: float) -> Report:
+    """Run every step once, the last first, within ``budget`` seconds for all together.
+
+    A step is taken from the list before it runs, and may add further ones.
 
     A failing step does not cost the next its turn. A step for which nothing is left
     of the budget still runs up to its first checkpoint.
@@ -24,7 +26,8 @@ async def run_steps(steps: Iterable[Step], budget: float) -> Report:
     failed: list[tuple[str, Exception]] = []
     abandoned: list[str] = []
     deadline = trio.current_time() + budget
-    for name, step in steps:
+    while steps:
+        name, step = steps.pop()
         # Shielded, because the usual reason to clean up is that somebody cancelled
         # us; bounded, because nobody could interrupt such a shield.
         scope = trio.CancelScope(shield=True, deadline=deadline)

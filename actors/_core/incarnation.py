@@ -146,11 +146,10 @@ class Incarnation(Reader):
                 return self._failed_with(collapse(error))
             if self._failure is not None:
                 return self._failed_with(self._failure)
-            if self._killed:
-                return Exit("killed", None, self.message)
-            timed_out = self.scope.cancelled_caught and not self._abandoned
-            # One that was given up has ended after all: its mailbox is closed.
-            if timed_out or self.mailbox.state == "stuck":
+            if self._killed or self.given_up is not None:
+                # Given up, it has ended after all, but its mailbox is closed.
+                return self.given_up or Exit("killed", None, self.message)
+            if self.scope.cancelled_caught and not self._abandoned:
                 limit = (
                     f"{self.mailbox.path}: handler exceeded {self.handler_timeout:g} s"
                 )
@@ -272,6 +271,9 @@ class Incarnation(Reader):
         """See `Context.temp_dir`."""
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="actor-"))
+            remove = partial(shutil.rmtree, self._directory)
+            step = partial(trio.to_thread.run_sync, remove)
+            self.steps.insert(0, ("temp_dir", step))
         return self._directory
 
     def suspend(self) -> None:
@@ -314,9 +316,9 @@ class Incarnation(Reader):
         if exit_.failed:
             box.failed += 1
             self.runtime.emit(Failed(box.path, self.number, exit_))
-        if box.state != "stuck":
+        if box.state != "stuck":  # else that has been settled before
             box.state = "stopping"
-        self.settle(exit_)
+            self.settle(exit_)
         self.current = None
         box.drop_volatile()
 
@@ -334,12 +336,9 @@ class Incarnation(Reader):
         if self.actor is None:
             return
         actor, steps = self.actor, self.steps
-        if (directory := self._directory) is not None:
-            remove = partial(shutil.rmtree, directory)
-            steps.insert(0, ("temp_dir", lambda: trio.to_thread.run_sync(remove)))
         if type(actor).stopping is not Actor.stopping:
             steps.append(("stopping", lambda: actor.stopping(exit_)))
-        report = await run_steps(reversed(steps), self.cleanup)
+        report = await run_steps(steps, self.cleanup)
         self.runtime.emit(Cleaned(self.mailbox.path, self.number, *report))
 
     # -- looking --------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
@@ -62,7 +62,8 @@ class Operation:
         scope = trio.CancelScope(deadline=self._begin + hard)
         life.operations.append(self)
         try:
-            with life.without_limit(), scope:
+            own = nullcontext() if math.isinf(hard) else life.without_limit()
+            with own, scope:
                 yield self
                 outcome = "completed"
         except Exception:
@@ -74,7 +75,7 @@ class Operation:
             for alarm in self._alarms.values():
                 alarm.cancel()
             life.operations.remove(self)
-            life.progress = ""
+            life.progress = life.operations[-1].note if life.operations else ""
             ended = OperationEnded(
                 path, self.name, self._seconds(), outcome, life.runtime.measure()
             )

@@ -64,6 +64,7 @@ class Reader:
         "_waited",
         "cleanup",
         "current",
+        "given_up",
         "handler_timeout",
         "mailbox",
         "number",
@@ -102,6 +103,8 @@ class Reader:
         self._limits_suspended = 0
         """How many operations of the handler in hand limit it instead."""
         self._freeze_check: ScheduledCall | None = None
+        self.given_up: Exit | None = None
+        """How it has ended for everybody but itself: work of it does not end."""
 
     # One function, and long: whatever is called per message is paid per message.
     async def read(self, actor: Actor) -> Exit | None:  # noqa: C901, PLR0912, PLR0915
@@ -173,6 +176,7 @@ class Reader:
                     now = clock()
                     if self._waited:
                         if scope.cancel_called:
+                            self.current = None
                             return None
                         break
                     if box.system is not None:
@@ -226,7 +230,7 @@ class Reader:
 
         Afterwards the handler has its whole limit again.
         """
-        if serving.get() is not self.mailbox:
+        if self.current is None or serving.get() is not self.mailbox:
             yield
             return
         self._limits_suspended += 1
@@ -275,7 +279,7 @@ class Reader:
             )
         )
         if box.state != "stuck":
-            limit = HandlerTimeout(f"{box.path}: {what} does not end")
+            limit = HandlerTimeout(f"{box.path}: {what} was cancelled and went on")
             self.give_up(Exit("timeout", limit, self.message))
 
     def give_up(self, exit_: Exit) -> None:
@@ -284,9 +288,10 @@ class Reader:
         What it had begun ends in `ActorCrashed`; all else, until its successor
         starts, in `ActorGone`.
         """
-        self.mailbox.state = "stuck"
+        self.given_up, self.mailbox.state = exit_, "stuck"
         self.settle(exit_)
         self.mailbox.close(exit_)
+        self.scope.cancel(reason=f"{self.mailbox.path} was given up")
 
     def settle(self, exit_: Exit) -> None:
         """Tell whose question was begun that there will be no answer."""

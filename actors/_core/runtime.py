@@ -29,12 +29,12 @@ class Runtime:
     """Shared by the actors of one system; holds no global state."""
 
     __slots__ = (
+        "_measure",
         "_sinks",
         "_subscriptions",
         "alarms",
         "dead_letter_counts",
         "dead_letters",
-        "measure",
         "metrics",
         "now",
         "random",
@@ -54,8 +54,7 @@ class Runtime:
         self._subscriptions: dict[Subscription[Any], None] = {}
         self.metrics = metrics
         """Whether messages are timed: how long they wait in mailboxes."""
-        self.measure = measure or (lambda: None)
-        """Reads what the process uses, for the events of operations."""
+        self._measure = measure or (lambda: None)
         self.now: Callable[[], float] = trio.current_time
         """Trio time, seconds; once it runs, without the detour of finding the clock."""
         self.thread = get_ident()
@@ -90,6 +89,15 @@ class Runtime:
         for subscription in self._subscriptions:
             if isinstance(event, subscription.kinds):
                 subscription.put(event)
+
+    def measure(self) -> object:
+        """Read what the process uses, for the events of operations; None: it failed."""
+        try:
+            return self._measure()
+        except Exception:
+            # Also called by the alarms, which must not fail.
+            logging.getLogger("actors").exception("measuring failed")
+            return None
 
     def subscribe(self, *kinds: type[E], capacity: int = 1000) -> Subscription[E]:
         """Collect events of some kinds from now on.

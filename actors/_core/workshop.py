@@ -49,12 +49,19 @@ class Workshop:
             serving.reset(token)
 
     async def open(self) -> trio.Nursery:
-        """Wait until the nursery is open, and return it."""
+        """Wait until the nursery is open, and return it.
+
+        Raises:
+            RuntimeError: the incarnation has ended.
+        """
         opened = trio.Event()
-        self.start_soon(_set, opened)
-        await opened.wait()
+        if not self._closing:
+            self.start_soon(_set, opened)
+            await opened.wait()
         if self._nursery is None:
-            raise RuntimeError("the incarnation of these tasks has ended")
+            raise RuntimeError(
+                "a task was to be started for an incarnation that has ended"
+            )
         return self._nursery
 
     async def close(self) -> None:
