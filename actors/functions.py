@@ -157,7 +157,7 @@ class Inbox(Generic[P_co]):
         self._up()
         await trio.lowlevel.checkpoint()
         while True:
-            box.peak = max(box.peak, len(box.user))
+            box.peak = max(box.peak, box.length)
             self._obey()
             found = self._find(box.system, kinds)
             if found is None and not life.suspended:

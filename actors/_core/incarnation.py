@@ -272,8 +272,7 @@ class Incarnation(Reader):
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="actor-"))
             remove = partial(shutil.rmtree, self._directory)
-            step = partial(trio.to_thread.run_sync, remove)
-            self.steps.insert(0, ("temp_dir", step))
+            self.steps.insert(0, ("temp_dir", lambda: trio.to_thread.run_sync(remove)))
         return self._directory
 
     def suspend(self) -> None:

@@ -111,6 +111,11 @@ class Mailbox(Record):
     def has_room(self) -> bool:
         return len(self.user) < self.room
 
+    @property
+    def length(self) -> int:
+        """Messages that wait to be handled; what was abandoned is none."""
+        return len(self.user) - max(0, self.room - self.capacity)
+
     def put(self, item: object) -> None:
         """Append to the user lane and wake the reader. The caller made sure of room."""
         if self.user is _NOTHING:
@@ -207,7 +212,7 @@ class Mailbox(Record):
 
     def describe(self) -> str:
         """Say how full it is and what its reader is doing, for an error."""
-        text = f"{len(self.user)} of {self.capacity} messages"
+        text = f"{self.length} of {self.capacity} messages"
         if (age := self.oldest_age()) is not None:
             text += f", the oldest for {age:.3g} s"
         if self.waiting:
@@ -216,9 +221,11 @@ class Mailbox(Record):
 
     def oldest_age(self) -> float | None:
         """Seconds the oldest message has waited; None: there is none, or unknown."""
-        if not self.user or self.clock is float:
-            return None
-        return self.clock() - self.user[0][1]
+        if self.clock is not float:
+            for item, put_at in self.user:
+                if type(item) is not Call or item.task is not None:
+                    return self.clock() - put_at
+        return None
 
     def dead_letter(self, message: object, reason: DeadLetterReason) -> None:
         self.runtime.dead_letter(DeadLetter(self.path, message, reason))
@@ -260,9 +267,9 @@ class Mailbox(Record):
         self.handled += handled
         self.handling_time += seconds
         self.mailbox_time += waited
-        if self.is_high and not self.waiting and 2 * len(self.user) <= self.capacity:
+        if self.is_high and not self.waiting and 2 * self.length <= self.capacity:
             self.is_high = False
-            self.emit(MailboxNormal(self.path, len(self.user), self.capacity))
+            self.emit(MailboxNormal(self.path, self.length, self.capacity))
 
     def admit(self) -> None:
         """Move messages that wait into the room there is, first come first served.
@@ -287,7 +294,7 @@ class Mailbox(Record):
         """Somebody found it full; reported once until it has drained."""
         if not self.is_high:
             self.is_high = True
-            self.emit(MailboxHigh(self.path, len(self.user), self.capacity))
+            self.emit(MailboxHigh(self.path, self.length, self.capacity))
 
     # -- the end ------------------------------------------------------------------
 

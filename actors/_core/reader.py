@@ -117,7 +117,8 @@ class Reader:
         while True:
             user = box.user
             readable = () if self.suspended else user
-            box.peak = max(box.peak, len(user))
+            if len(user) > box.peak:
+                box.peak = max(box.peak, box.length)
             handled, waited = 0, 0.0
             self._waited = False
             begin = now = clock()

@@ -29,6 +29,7 @@ class Runtime:
     """Shared by the actors of one system; holds no global state."""
 
     __slots__ = (
+        "_ended",
         "_measure",
         "_sinks",
         "_subscriptions",
@@ -52,6 +53,7 @@ class Runtime:
     ) -> None:
         self._sinks = tuple(on_event)
         self._subscriptions: dict[Subscription[Any], None] = {}
+        self._ended = False
         self.metrics = metrics
         """Whether messages are timed: how long they wait in mailboxes."""
         self._measure = measure or (lambda: None)
@@ -76,6 +78,7 @@ class Runtime:
         try:
             await self.alarms.run(task_status=task_status)
         finally:
+            self._ended = True
             for subscription in self._subscriptions:
                 subscription.end()
 
@@ -107,6 +110,8 @@ class Runtime:
         """
         subscription = Subscription(kinds, capacity, self._unsubscribe)
         self._subscriptions[subscription] = None
+        if self._ended:
+            subscription.end()
         return subscription
 
     def _unsubscribe(self, subscription: Subscription[E]) -> None:
