@@ -228,6 +228,25 @@ async def test_a_stop_goes_on_beside_what_is_stuck_and_the_system_says_who_is(
     assert [stuck.path for stuck in told.stuck] == ["app/inner/y"]
 
 
+async def test_who_subscribes_learns_of_it_too_when_the_bound_is_over_before(
+    ask_freeze: Freezer, nursery: trio.Nursery
+) -> None:
+    (part,) = parts("a", shutdown=3, cleanup=1)
+    told: list[str] = []
+
+    async def read(system: System) -> None:
+        with system.subscribe(Stuck, tree_events.ShutdownStuck) as events:
+            told.extend([type(event).__name__ async for event in events])
+
+    with pytest.raises(ShutdownStuck):
+        async with System(part, shutdown=0.5) as system:
+            nursery.start_soon(read, system)
+            ask_freeze(system.ref(part), 30)
+            await wait_all_tasks_blocked()
+    await wait_all_tasks_blocked()
+    assert told == ["Stuck", "ShutdownStuck"]
+
+
 async def test_one_that_is_stuck_but_ends_within_the_bound_is_no_failure(
     ask_freeze: Freezer,
 ) -> None:
