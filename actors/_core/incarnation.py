@@ -171,6 +171,11 @@ class Incarnation(Reader):
         actor = self._factory()
         if not isinstance(actor, Actor):
             raise TypeError(f"the factory of {box.path} made {actor!r}, not an Actor")
+        if hasattr(actor, "ctx"):
+            raise TypeError(
+                f"the factory of {box.path} must make a new object each time, but made "
+                f"{actor!r} again: nothing in memory survives an incarnation"
+            )
         actor.ctx = Context(self.ref, self)
         self.actor = actor
         box.serve(actor._kind, actor._handles)
