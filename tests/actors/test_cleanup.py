@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, ActorCrashed, Ask, Exit, Tell, open_actor
+from actors import Actor, ActorCrashed, Ask, Deferred, Exit, Tell, open_actor
 from actors.events import Cleaned, Event, Failed
 from supervision import Backoff, Child, System
 
@@ -26,6 +26,11 @@ class Crash(Tell["Tidy"]):
 
 @attrs.frozen
 class Wait(Ask["Tidy", None]):
+    pass
+
+
+@attrs.frozen
+class Later(Ask["Tidy", None]):
     pass
 
 
@@ -331,3 +336,56 @@ async def test_a_body_may_end_and_its_actor_goes_on() -> None:
         await trio.sleep(10)
         assert brief.gone is None
     assert log == ["done"]
+
+
+async def test_a_task_that_had_no_turn_before_the_end_is_ended_too() -> None:
+    class Hasty(Tidy):
+        @Later.handled
+        def later(self, m: Later) -> Deferred[None]:
+            self.ctx.me.tell(Crash())  # handled in the same turn
+            return self.ctx.defer(trio.sleep_forever)
+
+    with pytest.raises(ValueError, match="told to"):
+        async with open_actor(Hasty) as hasty:
+            with trio.CancelScope(shield=True), pytest.raises(ActorCrashed) as caught:
+                await hasty.ask(Later())
+            assert repr(caught.value.__cause__) == "ValueError('told to')"
+            await trio.sleep(1)
+
+
+@pytest.mark.parametrize("where", ["handler", "task"])
+async def test_cancelled_from_outside_a_failure_is_told_and_the_end_is_killed(
+    where: str, events: list[Event]
+) -> None:
+    async def sore() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise OSError("sore")
+
+    class Sore(Tidy):
+        async def run(self) -> None:
+            if where == "task":
+                await sore()
+
+        @Wait.handled
+        async def wait(self, m: Wait) -> None:
+            if where == "handler":
+                await sore()
+            await trio.sleep_forever()
+
+    with trio.move_on_after(1):
+        async with (
+            open_actor(Sore, shutdown=2, on_event=[events.append]) as part,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(part.ask, Wait())
+            await trio.sleep_forever()
+    assert trio.current_time() == pytest.approx(3)
+    exit_ = part.snapshot().last_exit
+    assert exit_ is not None
+    assert exit_.kind == "killed"
+    if where == "handler":
+        assert repr(exit_.failure) == "OSError('sore')"

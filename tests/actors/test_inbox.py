@@ -130,3 +130,26 @@ async def test_what_it_handles_is_counted() -> None:
     assert (seen.handled, seen.peak) == (3, 2)
     assert seen.handling_time == pytest.approx(3)
     assert seen.mailbox_time == pytest.approx(1)
+
+
+async def test_senders_wait_for_room_at_a_function_in_the_order_they_came() -> None:
+    log: list[str] = []
+    async with open_actor(scribe(log), mailbox=1) as desk:
+        async with trio.open_nursery() as nursery:
+            for text in "abcde":
+                nursery.start_soon(desk.send, Note(text))
+                await wait_all_tasks_blocked()
+            nursery.start_soon(desk.ask, Count())
+        await wait_all_tasks_blocked()
+    assert log == [*"abcde", "counted"]
+
+
+@function_actor
+async def scribe(inbox: Inbox[Desk], log: list[str]) -> None:
+    async for envelope in inbox:
+        await trio.sleep(1)
+        if isinstance(envelope.message, Count):
+            envelope.reply(len(log))
+            log.append("counted")
+        else:
+            log.append(envelope.message.text)
