@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from actors import Exit
-from actors.events import Cleaned, Event
+from actors.events import Event
 from supervision.events import Decision
 from supervision.plan import Action, Dismiss, GiveUp, Shutdown, Start
 from supervision.planner import Planner
@@ -51,17 +51,6 @@ class Recorder:
             if event.path == path or event.path.startswith(below)
         )
         return tuple(islice(found, most))[::-1]
-
-    def cleanup(self, path: str, incarnation: int) -> Cleaned | None:
-        """What the cleanup of an incarnation that has just ended did."""
-        for event in reversed(self._events):
-            if (
-                isinstance(event, Cleaned)
-                and event.path == path
-                and event.incarnation == incarnation
-            ):
-                return event
-        return None
 
 
 def decision(planner: Planner, name: str, actions: Sequence[Action]) -> Decision:

@@ -14,6 +14,7 @@ import trio
 from actors import Actor, Exit, Ref, State
 from actors._core.incarnation import Incarnation
 from actors._core.mailbox import STOP
+from actors.events import Cleaned
 from supervision.events import Restarted, StartTimedOut, Stuck
 from supervision.moments import Moment, Occasion
 from supervision.plan import (
@@ -66,6 +67,26 @@ class Parent(Actor):
 class Role:
     """One child of one incarnation of a supervisor."""
 
+    __slots__ = (
+        "_asked",
+        "_backoff",
+        "_begun",
+        "_life",
+        "_over",
+        "_roles",
+        "_seen_off",
+        "_settled",
+        "_start_limit",
+        "_up",
+        "child",
+        "cleaned",
+        "comes_up",
+        "crash",
+        "goes_down",
+        "last",
+        "ref",
+    )
+
     def __init__(self, child: Child[Any], ref: Ref[Any], roles: Roles) -> None:
         self.child = child
         self.ref = ref
@@ -73,6 +94,8 @@ class Role:
         """How the latest incarnation ended."""
         self.crash: Exit | None = None
         """The same, if it failed and nobody has reported that yet."""
+        self.cleaned: Cleaned | None = None
+        """What its cleanup did."""
         # For whoever asked for it; the supervisor tells.
         self.comes_up = Occasion()
         self.goes_down = Occasion()
@@ -137,14 +160,22 @@ class Role:
             raise StartFailed(f"{self.ref.path} was stopped while it started")
 
     async def _play(self, delay: float) -> None:
+        # The whole life of a child is spent in here: each further frame between its
+        # task and its reader would cost memory, and a step of every wake-up.
+        exit_: Exit | None = None
         try:
             if self._backoff is not None:
                 with self._backoff:
                     await trio.sleep(delay)
             if not self._asked:
-                await self._live()
+                exit_ = Exit("killed")
+                life = self._new_life()
+                exit_ = await life.live(self._is_up)
+                if not self._up and not self._asked:
+                    exit_ = self._start_failed(life, exit_)
         finally:
-            self._life = None
+            if exit_ is not None:
+                self._has_lived(exit_)
             self.state = "stopped"
             for moment in (self._begun, self._over, self._settled):
                 moment.comes()
@@ -157,7 +188,7 @@ class Role:
         else:
             self._roles.report(self, StartHasFailed(self.name))
 
-    async def _live(self) -> None:
+    def _new_life(self) -> Incarnation:
         child, task = self.child, trio.lowlevel.current_task()
         life = Incarnation(
             self.ref,
@@ -167,17 +198,16 @@ class Role:
             cleanup=child.cleanup,
         )
         self._life = life
-        limit = trio.current_time() + child.start_timeout
+        limit = life.runtime.now() + child.start_timeout
         self._start_limit = life.runtime.alarms.call_at(limit, self._is_too_slow)
-        exit_ = Exit("killed")
-        try:
-            exit_ = await life.live(self._is_up)
-            if not self._up and not self._asked:
-                exit_ = self._start_failed(life, exit_)
-        finally:
-            self._start_limit.cancel()
-            self.last = self.ref._mailbox.last_exit = exit_
-            self.crash = exit_ if exit_.failed else None
+        return life
+
+    def _has_lived(self, exit_: Exit) -> None:
+        life, self._life = self._life, None
+        self._start_limit.cancel()
+        self.last = self.ref._mailbox.last_exit = exit_
+        self.crash = exit_ if exit_.failed else None
+        self.cleaned = None if life is None else life.cleaned
 
     def _make(self) -> object:
         actor = self.child.factory()

@@ -314,8 +314,7 @@ class Supervisor(Parent):
         if crash is None:
             return
         path, number = role.ref.path, role.ref._mailbox.incarnations
-        cleaned = self.recorder.cleanup(path, number) if self.recorder else None
-        self.ctx.emit(Crashed(path, number, crash, cleaned, decision))
+        self.ctx.emit(Crashed(path, number, crash, role.cleaned, decision))
 
     def _do(self, action: Action) -> None:
         match action:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -50,6 +51,7 @@ class Incarnation(Reader):
         "_timers",
         "_watched",
         "actor",
+        "cleaned",
         "operations",
         "ref",
         "starting",
@@ -71,12 +73,12 @@ class Incarnation(Reader):
         self.ref = ref
         self.actor: Actor | None = None
         self.workshop = Workshop(home, self._task_failed)
-        self.operations: list[Operation] = []
+        self.operations: tuple[Operation, ...] = ()
         self.steps: list[Step] = []
+        self._deferred: dict[Call, None] | None = None
+        self._timers: dict[Hashable, Timer] | None = None
+        self._watched: dict[object, Mailbox] | None = None
         self._factory = factory
-        self._deferred: dict[Call, None] = {}
-        self._timers: dict[Hashable, Timer] = {}
-        self._watched: dict[object, Mailbox] = {}
         self._directory: Path | None = None
         self.starting: trio.CancelScope | None = None
         """Round ``started()`` alone, so that what it began can be ended in order."""
@@ -85,6 +87,8 @@ class Incarnation(Reader):
         self._killed = False
         self._failure: Exception | None = None
         """What a task of the workshop raised: the first failure is the cause."""
+        self.cleaned: Cleaned | None = None
+        """What the cleanup did, once it is over."""
 
     async def live(self, started: Callable[[], object]) -> Exit:
         """Live from the factory to the last cleanup step; say how it ended.
@@ -109,8 +113,10 @@ class Incarnation(Reader):
         finally:
             self._decided(exit_)
             # Bounded by the limits of what is ended here: every child has budgets,
-            # and a task that shields itself would hold up its nursery anyway.
-            with trio.CancelScope(shield=True):
+            # and a task that shields itself would hold up its nursery anyway. Whoever
+            # has a leave() uses the workshop; else nothing is waited for.
+            used = self.workshop.used
+            with trio.CancelScope(shield=True) if used else nullcontext():
                 if self.actor is not None:
                     await self.actor.leave(exit_)  # noqa: ASYNC102
                 await self.workshop.close()  # noqa: ASYNC102
@@ -234,13 +240,15 @@ class Incarnation(Reader):
 
     def hold(self, call: Call) -> None:
         """Answer a call later; if that comes to nothing, the end of this life does."""
+        self._deferred = self._deferred or {}
         self._deferred[call] = None
 
     def release(self, call: Call) -> bool:
         """A call that was held is answered: whether it still was to be."""
-        held = call in self._deferred
-        self._deferred.pop(call, None)
-        return held
+        if self._deferred is None or call not in self._deferred:
+            return False
+        del self._deferred[call]
+        return True
 
     def begin(self, item: object, now: float) -> None:
         """A function has received a message."""
@@ -254,6 +262,7 @@ class Incarnation(Reader):
         timer = make()
         if key is None:
             key = timer
+        self._timers = self._timers or {}
         if (other := self._timers.get(key)) is not None:
             other.cancel()
         for spent in [k for k, t in self._timers.items() if not t.pending]:
@@ -263,11 +272,11 @@ class Incarnation(Reader):
 
     def watch(self, other: Mailbox, message_for: Callable[[Exit], Tell[Any]]) -> None:
         """See `Context.watch`."""
-        key = object()
-        self._watched[key] = other
+        key, watched = object(), self._watched or {}
+        watched[key], self._watched = other, watched
 
         def ended(exit_: Exit) -> None:
-            self._watched.pop(key, None)
+            watched.pop(key, None)
             self.mailbox.post(Ended(self, message_for, exit_))
 
         other.watch(key, ended)
@@ -313,9 +322,9 @@ class Incarnation(Reader):
         serving.set(None)
         if self._freeze_check is not None:
             self._freeze_check.cancel()
-        for timer in self._timers.values():
+        for timer in (self._timers or {}).values():
             timer.cancel()
-        for key, other in self._watched.items():
+        for key, other in (self._watched or {}).items():
             other.unwatch(key)
         if exit_.failed:
             box.failed += 1
@@ -328,9 +337,9 @@ class Incarnation(Reader):
 
     def settle(self, exit_: Exit) -> None:
         """Tell all whose questions were begun that there will be no answer."""
-        for call in [*self._deferred]:
+        deferred, self._deferred = self._deferred, None
+        for call in deferred or ():
             self._crash(call, exit_)
-        self._deferred.clear()
         message = self.current
         if type(message) is not Call and message is not None and exit_.kind != "normal":
             self.mailbox.dead_letter(message, "crashed")
@@ -343,7 +352,8 @@ class Incarnation(Reader):
         if type(actor).stopping is not Actor.stopping:
             steps.append(("stopping", lambda: actor.stopping(exit_)))
         report = await run_steps(steps, self.cleanup)
-        self.runtime.emit(Cleaned(self.mailbox.path, self.number, *report))
+        self.cleaned = Cleaned(self.mailbox.path, self.number, *report)
+        self.runtime.emit(self.cleaned)
 
     # -- looking --------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Operation:
         self._call_in(hard + life.cleanup, self._frozen)
         outcome: OperationOutcome = "cancelled"
         scope = trio.CancelScope(deadline=self._begin + hard)
-        life.operations.append(self)
+        life.operations = (*life.operations, self)
         try:
             own = nullcontext() if math.isinf(hard) else life.without_limit()
             with own, scope:
@@ -74,7 +74,7 @@ class Operation:
                 outcome = "timed out"
             for alarm in self._alarms.values():
                 alarm.cancel()
-            life.operations.remove(self)
+            life.operations = tuple(o for o in life.operations if o is not self)
             life.progress = life.operations[-1].note if life.operations else ""
             ended = OperationEnded(
                 path, self.name, self._seconds(), outcome, life.runtime.measure()

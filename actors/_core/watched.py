@@ -15,7 +15,7 @@ class Watched(Generic[R]):
     at no cost for what is awaited without one.
     """
 
-    __slots__ = ("_coroutine", "_send", "_waits", "close", "throw")
+    __slots__ = ("_coroutine", "_send", "_waits")
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, R], waits: Callable[[], object]
@@ -23,9 +23,6 @@ class Watched(Generic[R]):
         self._coroutine = coroutine
         self._waits = waits
         self._send = coroutine.send
-        # Trio only sends; these complete the protocol.
-        self.throw = coroutine.throw
-        self.close = coroutine.close
 
     def __await__(self) -> Generator[Any, Any, R]:
         return cast("Generator[Any, Any, R]", self)
@@ -43,6 +40,16 @@ class Watched(Generic[R]):
         trap = self._send(value)
         self._waits()
         return trap
+
+    # Trio only sends; these complete the protocol.
+
+    def throw(self, error: BaseException, /) -> Any:
+        """Raise in the coroutine."""
+        return self._coroutine.throw(error)
+
+    def close(self) -> None:
+        """Give it up."""
+        self._coroutine.close()
 
     # ``trio.lowlevel.Task.iter_await_frames`` looks for these: without them no report
     # would name what the coroutine waits for.

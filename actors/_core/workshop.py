@@ -25,11 +25,16 @@ class Workshop:
         self._failed = failed
         """Told when a task of the nursery has failed and all others are over."""
         self._nursery: trio.Nursery | None = None
-        self._jobs: list[tuple[Job, tuple[object, ...]]] = []
+        self._jobs: tuple[tuple[Job, tuple[object, ...]], ...] = ()
         """What is to be started as soon as the nursery is open."""
         # Invariant: set iff its task was spawned.
         self._over: trio.Event | None = None
         self._closing = False
+
+    @property
+    def used(self) -> bool:
+        """Whether there is, or has been, a task of it."""
+        return self._over is not None
 
     def start_soon(self, job: Job, *args: object) -> None:
         """Spawn a task; if it raises, the others are cancelled and ``failed`` told.
@@ -41,7 +46,7 @@ class Workshop:
             if self._nursery is not None:
                 self._nursery.start_soon(job, *args)
                 return
-            self._jobs.append((job, args))
+            self._jobs = (*self._jobs, (job, args))
             if self._over is None:
                 self._over = trio.Event()
                 self._home.start_soon(self._run, self._over)
@@ -78,7 +83,7 @@ class Workshop:
                 self._nursery = nursery
                 for job, args in self._jobs:
                     nursery.start_soon(job, *args)
-                self._jobs.clear()
+                self._jobs = ()
                 if self._closing:
                     nursery.cancel_scope.cancel(reason="its incarnation has ended")
                 await trio.sleep_forever()
