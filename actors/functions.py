@@ -162,7 +162,7 @@ class Inbox(Generic[P_co]):
             found = self._find(box.system, kinds)
             if found is None and not life.suspended:
                 found = self._find(box.user, kinds)
-                if found is not None and box.waiting:
+                if box.waiting:
                     box.admit()
             if found is not None:
                 self._latest = found
@@ -219,8 +219,7 @@ class Inbox(Generic[P_co]):
                 del lane[index]
                 if isinstance(item, Posted):
                     item.take(life)
-                if box.clock is not float:
-                    box.account(0, 0.0, now - put_at)
+                box.account(0, 0.0, now - put_at)
                 return self._open(message, call, now)
         return None
 
@@ -271,9 +270,13 @@ class FunctionActor(Actor):
                 task_status.started()
 
         inbox: Inbox[Any] = Inbox(life, self.ctx, is_up)
-        with suppress(Stop):
-            await self._body(inbox)
-        inbox.finish_latest()
+        main, life.task = life.task, current_task()
+        try:
+            with suppress(Stop):
+                await self._body(inbox)
+            inbox.finish_latest()
+        finally:
+            life.task = main
         if inbox.stopped:
             self._exit = Exit("shutdown")
         is_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -45,6 +46,7 @@ class Host(Generic[P]):
         shutdown: float = 30.0,
         cleanup: float = 2.0,
     ) -> None:
+        _check(name, factory, handler_timeout, shutdown, cleanup)
         self.ref: Ref[P] = Ref(Mailbox(name, mailbox, runtime, overflow))
         runtime.registry.root(self.ref)
         self.runtime = runtime
@@ -103,10 +105,13 @@ class Host(Generic[P]):
                     await services.start(self.runtime.run)
                     with self._shield:
                         async with trio.open_nursery() as home:
-                            exit_ = await self._life(home).live(self._started)
+                            # Else cancelled before there was a life.
+                            if not self.leaving.is_set():
+                                exit_ = await self._life(home).live(self._started)
                     services.cancel_scope.cancel()
         finally:
-            self.exit = exit_
+            # What was cancelled from outside has no result, but has left its exit.
+            self.exit = exit_ = self.ref._mailbox.last_exit or exit_
             self.runtime.registry.close(self.ref, exit_)
             self.runtime.registry.close_all(exit_)
             self.cancel_block(f"{self.ref.path} has ended ({exit_.kind})")
@@ -139,6 +144,36 @@ class Host(Generic[P]):
             raise
 
 
+def _check(
+    name: str,
+    factory: object,
+    handler_timeout: float | None,
+    shutdown: float,
+    cleanup: float,
+) -> None:
+    if not name or "/" in name:
+        raise ValueError(
+            f"an actor's name is one part of a path: not empty, no '/'; got {name!r}"
+        )
+    if not callable(factory):
+        raise TypeError(
+            f"the factory of {name!r} is called to make the actor, got {factory!r}; "
+            "pass the class, or a function that makes a fresh one"
+        )
+    if handler_timeout is not None and not handler_timeout > 0:
+        raise ValueError(
+            f"{name}: handler_timeout must be positive, got {handler_timeout!r}; "
+            "None: no limit"
+        )
+    if not shutdown >= 0:
+        raise ValueError(f"{name}: shutdown must not be negative, got {shutdown!r}")
+    if not 0 <= cleanup < math.inf:
+        raise ValueError(
+            f"{name}: cleanup must be 0 or more seconds and finite, as nobody could "
+            f"interrupt it; got {cleanup!r}"
+        )
+
+
 @asynccontextmanager
 async def open_actor(
     factory: Callable[[], P],
@@ -160,6 +195,10 @@ async def open_actor(
     if it fails, the block is cancelled, and unless the block raised something itself
     the failure is raised here. Cancelled, it stops in order too: behind a shield that
     lasts ``shutdown`` seconds from then on at the most, and the cleanup after it.
+
+    Raises:
+        TypeError: the factory cannot be called.
+        ValueError: a name, a size or a number of seconds that cannot be meant.
     """
     host: Host[Any] = Host(
         factory,

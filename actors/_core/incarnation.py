@@ -25,7 +25,7 @@ from actors._core.exits import Exit, collapse
 from actors._core.messages import Deferred
 from actors._core.operations import Operation, stack_of
 from actors._core.reader import Reader
-from actors._core.refs import Ref, owner, serving
+from actors._core.refs import Ref, owner, served, serving
 from actors._core.reply import Call
 from actors._core.timers import Ended, Timer
 from actors._core.workshop import Workshop
@@ -210,7 +210,7 @@ class Incarnation(Reader):
     def defer(self, work: Callable[[], Awaitable[R]]) -> Deferred[R]:
         """See `Context.defer`."""
         call = self.current
-        if type(call) is not Call or serving.get() is not self.mailbox:
+        if type(call) is not Call or served() is not self.mailbox:
             raise RuntimeError(
                 f"{self.mailbox.path}: defer() answers an ask, and none is being "
                 "handled here; use ctx.start() to run a task"

@@ -8,6 +8,7 @@ anybody, and because a channel has no second lane.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from itertools import compress
@@ -17,7 +18,7 @@ from outcome import Error
 from trio.lowlevel import Abort, Task, reschedule, wait_task_rescheduled
 
 from actors._core.errors import ActorGone, MailboxFull, Unhandled
-from actors._core.messages import Message, Posted, check_frozen
+from actors._core.messages import Ask, Message, Posted, Tell, check_frozen
 from actors._core.record import Record
 from actors._core.reply import WOKEN, Call, Sender
 from actors.events import DeadLetter, DeadLetterReason, MailboxHigh, MailboxNormal
@@ -45,6 +46,7 @@ class Mailbox(Record):
 
     __slots__ = (
         "accepts",
+        "answers",
         "capacity",
         "clock",
         "closed",
@@ -67,10 +69,10 @@ class Mailbox(Record):
         runtime: Runtime,
         overflow: Overflow = "wait",
     ) -> None:
-        if capacity < 1 or capacity != int(capacity):
+        if not 1 <= capacity < math.inf or capacity != int(capacity):
             raise ValueError(
-                f"{path}: a mailbox has room for at least 1 message, "
-                f"got mailbox={capacity!r}"
+                f"{path}: a mailbox has room for a whole number of messages, at least "
+                f"1; got mailbox={capacity!r}"
             )
         if overflow not in ("wait", "drop_oldest"):
             raise ValueError(
@@ -99,7 +101,9 @@ class Mailbox(Record):
         self.handles: Collection[type] | None = None
         """What the receiver's class handles; None until the first incarnation."""
         self.accepts: set[type] | frozenset[type] = frozenset()
-        """Message classes found to be handled: the fast path of tell and ask."""
+        """`Tell` classes found to be handled: the fast path of tell and send."""
+        self.answers: set[type] | frozenset[type] = frozenset()
+        """`Ask` classes found to be handled: the fast path of ask."""
         self.closed: Exit | None = None
         """How the role ended: for good, unless it is started again after all."""
         self.is_high = False
@@ -173,16 +177,19 @@ class Mailbox(Record):
                 item.settle(Error(self.full(item.message, "thrown out as the oldest")))
             return
 
-    def check(self, message: Message[Any]) -> None:
+    def check(self, message: Message[Any], *, asked: bool = False) -> None:
         """Refuse what cannot be sent at all.
 
         Raises:
-            TypeError: the class of the message is not frozen.
+            TypeError: it is no message, of the other kind, or its class is not frozen.
             Unhandled: the receiver is known to have no handler for it.
         """
         kind = type(message)
-        if kind in self.accepts:
+        if kind in (self.answers if asked else self.accepts):
             return
+        wanted: Any = Ask if asked else Tell
+        if not issubclass(kind, wanted):
+            raise TypeError(_misused(self.path, message, asked=asked))
         check_frozen(kind)
         if self.handles is None:
             return
@@ -194,7 +201,10 @@ class Mailbox(Record):
             )
         # The fast path is that of the user lane, once there is one.
         if self.user is not _NOTHING and not message.system:
-            self.accepts = {*self.accepts, kind}
+            if asked:
+                self.answers = {*self.answers, kind}
+            else:
+                self.accepts = {*self.accepts, kind}
 
     def gone(self, message: object) -> ActorGone:
         if self.state == "stuck":
@@ -266,7 +276,8 @@ class Mailbox(Record):
         """After a turn of the reader."""
         self.handled += handled
         self.handling_time += seconds
-        self.mailbox_time += waited
+        if self.clock is not float:
+            self.mailbox_time += waited
         if self.is_high and not self.waiting and 2 * self.length <= self.capacity:
             self.is_high = False
             self.emit(MailboxNormal(self.path, self.length, self.capacity))
@@ -301,7 +312,7 @@ class Mailbox(Record):
     def serve(self, receiver: str, handles: Mapping[type, str] | None) -> None:
         """A new incarnation begins to read; what it handles is known from now on."""
         if self.receiver != receiver:
-            self.accepts = frozenset()
+            self.accepts = self.answers = frozenset()
         self.receiver, self.handles = receiver, handles
         if self.clock is float and self.runtime.metrics:
             self.clock = now = self.runtime.now
@@ -384,6 +395,15 @@ class Mailbox(Record):
 
     def emit(self, event: Event) -> None:
         self.runtime.emit(event)
+
+
+def _misused(path: str, message: object, *, asked: bool) -> str:
+    what = f"{path}: {message!r} cannot be {'asked' if asked else 'told'}"
+    if isinstance(message, Tell):
+        return f"{what}, as it has no answer; use tell or send"
+    if isinstance(message, Ask):
+        return f"{what}, as it is a question; use ask"
+    return f"{what}: it is no message"
 
 
 def _volatile(item: Any) -> bool:

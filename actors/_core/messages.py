@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, overload
+from typing import (
+    Any,
+    ClassVar,
+    ForwardRef,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+    get_args,
+    overload,
+)
 
 P_contra = TypeVar("P_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+
+
+def _check_receiver(message: type) -> None:
+    for base in getattr(message, "__orig_bases__", ()):
+        for protocol in get_args(base)[:1]:
+            if isinstance(protocol, ForwardRef):  # found once it stands in its module
+                module = sys.modules.get(message.__module__)
+                name = protocol.__forward_arg__
+                _refuse_empty_protocol(message, getattr(module, name, None))
+            else:
+                _refuse_empty_protocol(message, protocol)
 
 
 def _refuse_empty_protocol(message: type, protocol: Any) -> None:
@@ -71,9 +93,7 @@ class Message(Generic[P_contra]):
                 )
         if getattr(cls, "abandon", "finish") not in ("finish", "cancel"):
             raise TypeError(f"{where(cls)}: abandon must be 'finish' or 'cancel'")
-        for base in getattr(cls, "__orig_bases__", ()):
-            for protocol in get_args(base)[:1]:
-                _refuse_empty_protocol(cls, protocol)
+        _check_receiver(cls)
 
 
 class Posted:
@@ -153,6 +173,7 @@ def _mark(
     message: type[Message[Any]], fn: Callable[[Any, Any], Any]
 ) -> Callable[[Any, Any], Any]:
     check_frozen(message)
+    _check_receiver(message)
     parameters = [*inspect.signature(fn).parameters.values()]
     wanted = f"def {fn.__name__}(self, m: {message.__name__}) -> ..."
     if len(parameters) != 2:

@@ -30,7 +30,7 @@ from actors._core.exits import Exit
 from actors._core.mailbox import STOP
 from actors._core.messages import Deferred, Posted
 from actors._core.operations import REPEAT, stack_of
-from actors._core.refs import serving
+from actors._core.refs import served
 from actors._core.reply import Call
 from actors.events import Frozen
 
@@ -231,7 +231,7 @@ class Reader:
 
         Afterwards the handler has its whole limit again.
         """
-        if self.current is None or serving.get() is not self.mailbox:
+        if self.current is None or served() is not self.mailbox:
             yield
             return
         self._limits_suspended += 1

@@ -146,12 +146,13 @@ class Ref(Generic[P_co]):
             raise box.runtime.wrong_thread(box.path)
         call, me = Call(request, box), serving.get()
         if me is not None:
+            me = served()
             refuse_cycle(me, box, request)
-        if type(request) in box.accepts and len(box.user) < box.room:
+        if type(request) in box.answers and len(box.user) < box.room:
             box.user.append((call, box.clock()))
             if box.parked is not None:
                 box.wake()
-        elif not _put(box, request, call):
+        elif not _put(box, request, call, asked=True):
             if timeout is not None and timeout <= 0:
                 raise box.full(request)
             box.queue_up(call)
@@ -175,13 +176,15 @@ class Ref(Generic[P_co]):
         A restart is no end. Whoever waits here in a handler of the actor itself
         waits for ever.
         """
-        ended, key = trio.Event(), object()
-        self._mailbox.watch(key, lambda _exit: ended.set())
+        box, ended, key = self._mailbox, trio.Event(), object()
+        if box.closed is None and get_ident() != box.runtime.thread:
+            raise box.runtime.wrong_thread(box.path)
+        box.watch(key, lambda _exit: ended.set())
         try:
             await ended.wait()
         finally:
-            self._mailbox.unwatch(key)
-        return cast("Exit", self._mailbox.closed)
+            box.unwatch(key)
+        return cast("Exit", box.closed)
 
     def snapshot(self) -> Snapshot:
         """A picture of the actor, and of the tree below it.
@@ -191,19 +194,22 @@ class Ref(Generic[P_co]):
         return picture(self._mailbox)
 
 
-def _put(box: Mailbox, message: Message[Any], item: object) -> bool:
+def _put(
+    box: Mailbox, message: Message[Any], item: object, *, asked: bool = False
+) -> bool:
     """Put an item where its message belongs; False if that is a full user lane.
 
     Raises:
         ActorGone: nothing is accepted there any more.
         RuntimeError: this is not the trio run of the receiver.
+        TypeError: as `Mailbox.check`.
         Unhandled: the receiver is known to have no handler for it.
     """
     if get_ident() != box.runtime.thread:
         raise box.runtime.wrong_thread(box.path)
     if box.closed is not None:
         raise box.gone(message)
-    box.check(message)
+    box.check(message, asked=asked)
     if message.system:
         box.post(item)
     else:
@@ -254,7 +260,7 @@ async def waiting_for(
     Raises:
         AskCycle: ``other`` waits, directly or through others, for that role.
     """
-    me = serving.get()
+    me = served()
     if me is None:
         return await wait()
     refuse_cycle(me, other, message)
@@ -265,13 +271,32 @@ async def waiting_for(
         me.waits_no_more_for(other)
 
 
-def refuse_cycle(me: Mailbox, other: Mailbox, message: object) -> None:
+def served() -> Mailbox | None:
+    """The role that serves nobody else as long as the running task waits.
+
+    Tasks that a handler starts inherit `serving` from it also where they outlive it,
+    as in a nursery that the actor has entered: nobody waits for those.
+    """
+    box = serving.get()
+    if box is None or (life := box.life) is None:
+        return None
+    task = trio.lowlevel.current_task()
+    while task is not life.task:
+        nursery = task.parent_nursery
+        # A function may receive while tasks of its own wait.
+        if nursery is None or nursery is life.workshop.home or box.handles is None:
+            return None
+        task = nursery.parent_task
+    return box
+
+
+def refuse_cycle(me: Mailbox | None, other: Mailbox, message: object) -> None:
     """Refuse to let ``me`` wait for whoever waits for it.
 
     Raises:
         AskCycle: ``other`` waits, directly or through others, for ``me``.
     """
-    if other is not me and not other.waits_for:
+    if me is None or (other is not me and not other.waits_for):
         return
     chain = _chain(other, me)
     if chain is not None:

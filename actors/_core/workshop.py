@@ -18,10 +18,11 @@ class Workshop:
     Most actors never need one, and an idle nursery costs as much memory as its task.
     """
 
-    __slots__ = ("_closing", "_failed", "_home", "_jobs", "_nursery", "_over")
+    __slots__ = ("_closing", "_failed", "_jobs", "_nursery", "_over", "home")
 
     def __init__(self, home: trio.Nursery, failed: Callable[[Exception], None]) -> None:
-        self._home = home
+        self.home = home
+        """Where the task of the nursery runs, beside that of the reader."""
         self._failed = failed
         """Told when a task of the nursery has failed and all others are over."""
         self._nursery: trio.Nursery | None = None
@@ -49,7 +50,7 @@ class Workshop:
             self._jobs = (*self._jobs, (job, args))
             if self._over is None:
                 self._over = trio.Event()
-                self._home.start_soon(self._run, self._over)
+                self.home.start_soon(self._run, self._over)
         finally:
             serving.reset(token)
 
