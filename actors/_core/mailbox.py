@@ -18,7 +18,7 @@ from outcome import Error
 from trio.lowlevel import Abort, Task, reschedule, wait_task_rescheduled
 
 from actors._core.errors import ActorGone, MailboxFull, Unhandled
-from actors._core.messages import Ask, Message, Posted, Tell, check_frozen
+from actors._core.messages import Message, Posted, check_frozen, check_kind
 from actors._core.record import Record
 from actors._core.reply import WOKEN, Call, Sender
 from actors.events import DeadLetter, DeadLetterReason, MailboxHigh, MailboxNormal
@@ -187,9 +187,7 @@ class Mailbox(Record):
         kind = type(message)
         if kind in (self.answers if asked else self.accepts):
             return
-        wanted: Any = Ask if asked else Tell
-        if not issubclass(kind, wanted):
-            raise TypeError(_misused(self.path, message, asked=asked))
+        check_kind(self.path, message, asked=asked)
         check_frozen(kind)
         if self.handles is None:
             return
@@ -395,15 +393,6 @@ class Mailbox(Record):
 
     def emit(self, event: Event) -> None:
         self.runtime.emit(event)
-
-
-def _misused(path: str, message: object, *, asked: bool) -> str:
-    what = f"{path}: {message!r} cannot be {'asked' if asked else 'told'}"
-    if isinstance(message, Tell):
-        return f"{what}, as it has no answer; use tell or send"
-    if isinstance(message, Ask):
-        return f"{what}, as it is a question; use ask"
-    return f"{what}: it is no message"
 
 
 def _volatile(item: Any) -> bool:

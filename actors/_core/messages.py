@@ -200,6 +200,22 @@ def handled_message(member: object) -> type[Message[Any]] | None:
     return getattr(member, "__handles__", None)
 
 
+def check_kind(path: str, message: object, *, asked: bool) -> None:
+    """Refuse to ask what can be told, and to tell what can be asked.
+
+    Raises:
+        TypeError: naming the receiver, the message and the way to send it.
+    """
+    if isinstance(message, Ask if asked else Tell):
+        return
+    what = f"{path}: {message!r} cannot be {'asked' if asked else 'told'}"
+    if isinstance(message, Tell):
+        raise TypeError(f"{what}, as it has no answer; use tell or send")
+    if isinstance(message, Ask):
+        raise TypeError(f"{what}, as it is a question; use ask")
+    raise TypeError(f"{what}: it is no message")
+
+
 def check_frozen(message: type[Message[Any]]) -> None:
     """Refuse a message class whose instances can change after they were sent.
 
