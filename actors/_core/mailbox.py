@@ -20,7 +20,7 @@ from trio.lowlevel import Abort, Task, reschedule, wait_task_rescheduled
 from actors._core.errors import ActorGone, MailboxFull, Unhandled
 from actors._core.messages import Message, Posted, check_frozen, check_kind
 from actors._core.record import Record
-from actors._core.reply import WOKEN, Call, Sender
+from actors._core.reply import WOKEN, Call, Sender, is_volatile
 from actors.events import DeadLetter, DeadLetterReason, MailboxHigh, MailboxNormal
 
 if TYPE_CHECKING:
@@ -322,14 +322,14 @@ class Mailbox(Record):
             # A stop was meant for a predecessor that was cancelled before it read it.
             self.system = deque(item for item in self.system if item is not STOP)
 
-    def drop_volatile(self) -> None:
+    def dropis_volatile(self) -> None:
         """An incarnation has ended: what was meant for it alone ends with it."""
-        dropped: list[Any] = [item for item in self.system or () if _volatile(item)]
+        dropped: list[Any] = [item for item in self.system or () if is_volatile(item)]
         if dropped:
-            self.system = deque(i for i in self.system or () if not _volatile(i))
-        dropped += self._keep(lambda item: not _volatile(item))
+            self.system = deque(i for i in self.system or () if not is_volatile(i))
+        dropped += self._keep(lambda item: not is_volatile(item))
         for who in [*self.waiting]:
-            if type(who) is Call and _volatile(who) and self.step_out(who):
+            if type(who) is Call and is_volatile(who) and self.step_out(who):
                 dropped.append(who)
         for item in dropped:
             if type(item) is not Call:
@@ -393,11 +393,6 @@ class Mailbox(Record):
 
     def emit(self, event: Event) -> None:
         self.runtime.emit(event)
-
-
-def _volatile(item: Any) -> bool:
-    message = item.message if type(item) is Call else item
-    return isinstance(message, Message) and message.volatile
 
 
 _NOTHING: deque[tuple[Any, float]] = deque(maxlen=0)

@@ -120,6 +120,12 @@ class Call:
         return AskTimeout(box.path, self.message, detail, started=started)
 
 
+def is_volatile(item: Any) -> bool:
+    """Whether an item of a mailbox is meant for one incarnation alone."""
+    message = item.message if type(item) is Call else item
+    return isinstance(message, Message) and message.volatile
+
+
 class Sender:
     """Whoever waits for room, for a message to which there is no answer."""
 
