@@ -322,7 +322,7 @@ class Mailbox(Record):
             # A stop was meant for a predecessor that was cancelled before it read it.
             self.system = deque(item for item in self.system if item is not STOP)
 
-    def dropis_volatile(self) -> None:
+    def drop_volatile(self) -> None:
         """An incarnation has ended: what was meant for it alone ends with it."""
         dropped: list[Any] = [item for item in self.system or () if is_volatile(item)]
         if dropped:
