@@ -15,7 +15,7 @@ from benchmarks.table import Row, at_most
 
 FAST = at_most("p99 wait of another task, 10,000 x 2 us", 0.3, 0.1, "ms")
 # trio shuffles the tasks of a tick, so that a task may have to wait for two turns; a
-# turn is the quantum of 1 ms, and the handler in which it ends.
+# turn is the quantum, and the handler in which it ends.
 SLOW = at_most("p99 wait of another task, 300 x 1 ms", 4, 2.2, "ms")
 
 

@@ -76,6 +76,11 @@ def _overflow_policy(_instance: object, _attribute: object, value: str) -> None:
     check_choice("overflow", value, get_args(Overflow))
 
 
+def _several_names(_instance: object, _attribute: object, value: object) -> None:
+    if isinstance(value, str):
+        raise TypeError(f"groups are several names, got {value!r}; use [{value!r}]")
+
+
 def _can_end_for_good(child: Child[Any], _attribute: object, value: object) -> None:
     if value and child.restart == "permanent":
         raise ValueError(
@@ -104,7 +109,9 @@ class Child(Generic[P_co]):
         default="wait", validator=_overflow_policy, kw_only=True
     )
     """What happens when there is no room: ``wait`` or ``drop_oldest``."""
-    groups: Sequence[str] = attrs.field(default=(), kw_only=True)
+    groups: Sequence[str] = attrs.field(
+        default=(), validator=_several_names, kw_only=True
+    )
     """Names under which it is found together with others: `Context.members`."""
     start_timeout: float = attrs.field(default=10.0, validator=_positive, kw_only=True)
     """Seconds for the factory and ``started()``."""

@@ -106,8 +106,10 @@ class Runtime:
         """Collect events of some kinds from now on.
 
         Raises:
-            ValueError: ``capacity`` is less than 1.
+            ValueError: ``capacity`` is less than 1, or there are no kinds.
         """
+        if not kinds:
+            raise ValueError("subscribe to what? `Event` is the kind of all events")
         subscription = Subscription(kinds, capacity, self._unsubscribe)
         self._subscriptions[subscription] = None
         if self._ended:

@@ -181,3 +181,8 @@ async def test_a_failing_sink_is_logged_and_costs_nobody_anything(
     logged = [r for r in caplog.records if "event sink failed" in r.getMessage()]
     assert len(logged) == len(before)
     assert all("broken sink" in str(r.exc_info) for r in logged)
+
+
+def test_one_subscribes_to_something() -> None:
+    with pytest.raises(ValueError, match="`Event` is the kind of all events"):
+        System().subscribe()

@@ -102,3 +102,8 @@ def test_what_cannot_be_meant_is_refused_where_it_is_written(
 ) -> None:
     with pytest.raises((ValueError, TypeError), match=why):
         make(*given, **options)
+
+
+def test_one_group_is_a_list_of_one() -> None:
+    with pytest.raises(TypeError, match=r"use \['workers'\]"):
+        Child("x", Actor, groups="workers")
