@@ -61,6 +61,16 @@ class Cleaned(Event):
     """Steps that were cut off, or never got a turn, because the budget ran out."""
 
 
+@attrs.frozen
+class TempFilesRemoved(Event):
+    """The temporary directory of an incarnation was removed, with files in it."""
+
+    incarnation: int
+    count: int
+    names: Sequence[str]
+    """The first 20 of them, as paths in that directory."""
+
+
 DeadLetterReason = Literal["gone", "overflow", "unhandled", "volatile", "crashed"]
 """gone: the receiver has stopped for good, or is stuck; overflow: there was no room;
 unhandled: no handler; volatile: its incarnation ended; crashed: its handler failed."""

@@ -7,10 +7,10 @@ The layers, each importing only from those below it::
     watchdog           the actor that looks after the whole tree
     metrics            figures per actor: a fold over events
     dynamic, pool      children that come and go; workers behind one ref
-    tree               the supervisor actor
+    tree, requests     the supervisor actor; what it can be asked to do
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles, role        its children: whose they are; starting and stopping each
-    reports            what is said about a crash; the flight recorder
+    reports, garbage   what is said about a crash; what else is cleaned up on request
     events             what is reported
     resources          what a process uses, and what operations do to that
     loopwatch, notify  the thread that watches the loop; word to the service manager
@@ -35,6 +35,14 @@ from supervision.loopwatch import watch_loop
 from supervision.metrics import ActorMetrics, Metrics, waiting
 from supervision.pool import pool_of
 from supervision.reports import MaxRestarts
+from supervision.requests import (
+    CleanUp,
+    GetChildren,
+    GetTree,
+    RestartChild,
+    StartChild,
+    StopChild,
+)
 from supervision.resources import Holdings, Meter, Resources, count_cpu, holdings
 from supervision.role import StartFailed
 from supervision.specs import (
@@ -48,14 +56,7 @@ from supervision.specs import (
     Strategy,
 )
 from supervision.system import ShutdownStuck, System, SystemFailed
-from supervision.tree import (
-    GetChildren,
-    GetTree,
-    RestartChild,
-    StartChild,
-    StopChild,
-    Supervisor,
-)
+from supervision.tree import Supervisor
 from supervision.watchdog import GetMetrics, GetOpenFiles, Watchdog
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "BreakerStatus",
     "Breakers",
     "Child",
+    "CleanUp",
     "DynamicSupervisor",
     "FailureRate",
     "ForceOpen",

@@ -19,12 +19,12 @@ import os
 import signal
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import trio
 
 from actors import Snapshot
-from supervision.events import ShutdownStuck
+from supervision.events import CleanupStarted, ShutdownStuck
 from supervision.loopwatch import end_process
 from supervision.notify import ServiceManager
 from supervision.specs import check_seconds
@@ -84,17 +84,22 @@ class App:
     async def serve(self, system: System) -> AsyncGenerator[System, None]:
         """Enter ``system``, and tell the service manager once it is up.
 
-        The signals and limits of `run_app` apply to systems that are served.
+        The signals and limits of `run_app` apply to systems that are served. Leaving it
+        is a comprehensive cleanup of the system: see `CleanUp`.
         """
+        emit, path = system._runtime.emit, system.root.path
         self._systems.append(system)
         if self._stuck_exit is not None:
             await self._services.start(self._end_when_overdue, system)
-        try:
+        with ExitStack() as after:
+            after.callback(self._systems.remove, system)
             async with system:
                 self._manager.say("READY=1", "STATUS=running")
-                yield system
-        finally:
-            self._systems.remove(system)
+                try:
+                    yield system
+                finally:
+                    emit(CleanupStarted(path))
+                    after.callback(system._root.collector.complete, path, emit)
 
     def status(self, text: str) -> None:
         """Say in one line what the process is at, for ``systemctl status``."""

@@ -179,6 +179,34 @@ class LeftOver(Event):
 
 
 @attrs.frozen
+class CleanupStarted(Event):
+    """A comprehensive cleanup of an actor, and of all below it, has begun.
+
+    It was asked for (`CleanUp`), or the process ends. `Cleaned` tells of each
+    incarnation that ends by it.
+    """
+
+
+@attrs.frozen
+class GarbageCollected(Event):
+    """Python's garbage was collected, as a step of a comprehensive cleanup."""
+
+    objects: int
+    """How many were found that nobody could reach any more."""
+    seconds: float
+    """For how long that stopped the whole process."""
+
+
+@attrs.frozen
+class CleanupCompleted(Event):
+    """A comprehensive cleanup is over; nothing is left of what ran before it.
+
+    Without `GarbageCollected` before it, the last collection was less than a minute
+    ago.
+    """
+
+
+@attrs.frozen
 class HighMemory(Event):
     """Memory was over the previous peak of the operation by more than half.
 

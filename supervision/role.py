@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from actors import Actor, Exit, Ref, State
+from actors._core.cleanup import remove_directory
 from actors._core.incarnation import Incarnation
 from actors._core.mailbox import STOP
 from actors.events import Cleaned
-from supervision.events import Restarted, StartTimedOut, Stuck
+from supervision.events import LeftOver, Restarted, StartTimedOut, Stuck
+from supervision.garbage import Collector
 from supervision.moments import Moment, Occasion
 from supervision.plan import (
     ChildExited,
@@ -52,6 +55,8 @@ class Parent(Actor):
     final = False
     """Whether its end, when it comes, is for good."""
     recorder: Recorder | None = None
+    collector: Collector
+    """One for all supervisors of a system."""
     on_held_up: Callable[[], None] | None = None
     """Call it when all has stopped but children that are stuck."""
 
@@ -71,6 +76,7 @@ class Role:
         "_asked",
         "_backoff",
         "_begun",
+        "_left_over",
         "_life",
         "_over",
         "_roles",
@@ -80,6 +86,7 @@ class Role:
         "_up",
         "child",
         "cleaned",
+        "cleaning",
         "comes_up",
         "crash",
         "goes_down",
@@ -96,10 +103,14 @@ class Role:
         """The same, if it failed and nobody has reported that yet."""
         self.cleaned: Cleaned | None = None
         """What its cleanup did."""
+        self.cleaning = False
+        """Whether a comprehensive cleanup of it is under way."""
         # For whoever asked for it; the supervisor tells.
         self.comes_up = Occasion()
         self.goes_down = Occasion()
         self._roles = roles
+        self._left_over: tuple[Path, ...] = ()
+        """Temporary directories that their cleanups should have removed."""
         self._life: Incarnation | None = None
         self._backoff: trio.CancelScope | None = None
         self._start_limit: ScheduledCall
@@ -145,6 +156,8 @@ class Role:
         self.ref._mailbox.reopen()
         self.ref._mailbox.waits_for.clear()
         self._roles.spawn(self._play, delay)
+        if self._left_over:
+            self._roles.spawn(self._remove_left_over)
 
     async def begun(self) -> None:
         """Wait until the start is over.
@@ -208,11 +221,27 @@ class Role:
         self.last = self.ref._mailbox.last_exit = exit_
         self.crash = exit_ if exit_.failed else None
         self.cleaned = None if life is None else life.cleaned
+        if life is not None and life._directory is not None:
+            self._left_over = (*self._left_over, life._directory)
+
+    async def _remove_left_over(self) -> None:
+        directories, self._left_over = self._left_over, ()
+        for directory in directories:
+            try:
+                await trio.to_thread.run_sync(
+                    remove_directory, directory, abandon_on_cancel=True
+                )
+            except FileNotFoundError:
+                continue
+            except OSError:
+                self._left_over = (*self._left_over, directory)  # for the next start
+            self._roles.emit(LeftOver(self.ref.path, "temp_dir", 1))
 
     def _make(self) -> object:
         actor = self.child.factory()
         if isinstance(actor, Parent):
             actor.recorder = self._roles.recorder
+            actor.collector = self._roles.collector
             actor.on_held_up = self._held_up
         return actor
 

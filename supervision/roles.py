@@ -9,6 +9,7 @@ from actors import Context, Exit, Ref
 from actors._core.refs import waiting_for
 from actors._core.registry import Registry
 from actors.events import Event as ActorEvent
+from supervision.garbage import Collector
 from supervision.plan import Event
 from supervision.reports import Recorder
 from supervision.role import Role
@@ -23,9 +24,11 @@ class Roles:
         ctx: Context,
         report: Callable[[Role, Event], None],
         recorder: Recorder | None,
+        collector: Collector,
     ) -> None:
         self.report = report
         self.recorder = recorder
+        self.collector = collector
         self._ctx = ctx
         self._registry = ctx._life.runtime.registry
         self._roles: dict[str, Role] = {}

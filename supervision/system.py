@@ -16,9 +16,10 @@ from actors.host import Host
 from supervision import events
 from supervision.events import Stuck
 from supervision.reports import Recorder
+from supervision.requests import CleanUp, RestartChild, StartChild, StopChild
 from supervision.roles import ref_of
 from supervision.specs import AutoShutdown, Backoff, Child, Intensity, Strategy
-from supervision.tree import RestartChild, StartChild, StopChild, Supervisor
+from supervision.tree import Supervisor
 
 E = TypeVar("E", bound=Event)
 Q = TypeVar("Q")
@@ -165,6 +166,14 @@ class System:
             Rejected: it is no child of the root, or did not start.
         """
         await self.root.ask(RestartChild(child.name))
+
+    async def clean_up(self, child: Child[Any]) -> None:
+        """Restart a child of the root with a comprehensive cleanup: see `CleanUp`.
+
+        Raises:
+            Rejected: it is no child of the root, or did not start.
+        """
+        await self.root.ask(CleanUp(child.name))
 
     async def stop(self, child: Child[Any]) -> Exit:
         """Stop a child of the root for good; say how it ended.

@@ -10,16 +10,24 @@ What to do is decided by the planner; here it is carried out.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar, assert_never, cast
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar, assert_never, cast
 
 import attrs
 import trio
 from outcome import Error
 
-from actors import Ask, Deferred, Exit, Ref, Rejected, Snapshot, Stop, Tell
+from actors import Deferred, Exit, Ref, Rejected, Snapshot, Stop, Tell
 from actors._core.reply import Call
-from supervision.events import BackingOff, Crashed, Decision, Escalated, Stuck
+from supervision.events import (
+    BackingOff,
+    CleanupStarted,
+    Crashed,
+    Decision,
+    Escalated,
+    Stuck,
+)
+from supervision.garbage import Collector
 from supervision.moments import Occasion
 from supervision.plan import (
     Action,
@@ -39,6 +47,14 @@ from supervision.plan import (
 )
 from supervision.planner import Planner
 from supervision.reports import MaxRestarts, decision
+from supervision.requests import (
+    CleanUp,
+    GetChildren,
+    GetTree,
+    RestartChild,
+    StartChild,
+    StopChild,
+)
 from supervision.role import Parent, Role, StartFailed
 from supervision.roles import Roles
 from supervision.specs import (
@@ -50,58 +66,7 @@ from supervision.specs import (
     check_children,
 )
 
-Q = TypeVar("Q")
 R = TypeVar("R")
-
-
-@attrs.frozen
-class StartChild(Ask["Supervisor", Ref[Q]], Generic[Q]):
-    """Start a further child, after all others; the answer is its ref, once it is up.
-
-    Rejected: the name is taken, the child belongs to another supervisor or has stopped
-    for good, there are too many, or it did not start; then it is forgotten.
-    """
-
-    child: Child[Q]
-
-
-@attrs.frozen
-class StopChild(Ask["Supervisor", Exit]):
-    """Stop a child, also while it starts or backs off; the answer is how it ended.
-
-    ``forget``: for good; its name is free. Otherwise it stays down, and its ref is
-    gone, until it is started again: by `RestartChild`, or with its group. A temporary
-    child is always forgotten.
-
-    Rejected: there is no such child, or it is stuck.
-    """
-
-    name: str
-    forget: bool = True
-
-
-@attrs.frozen
-class RestartChild(Ask["Supervisor", None]):
-    """Stop a child, clean up after it and start it again; or start it, if it is down.
-
-    The answer comes once it is up. It costs no restart of the supervisor's intensity.
-    If it fails to start, one that was down stays so; one that was up is restarted
-    like any other that failed.
-
-    Rejected: there is no such child, it did not start, or it was stopped meanwhile.
-    """
-
-    name: str
-
-
-@attrs.frozen
-class GetChildren(Ask["Supervisor", tuple[str, ...]]):
-    """The names of the children, in the order of their start."""
-
-
-@attrs.frozen
-class GetTree(Ask["Supervisor", Snapshot]):
-    """A picture of the supervisor and of all below it."""
 
 
 @attrs.frozen
@@ -140,6 +105,7 @@ class Supervisor(Parent):
         backoff: Backoff | None = None,
         auto_shutdown: AutoShutdown = "never",
     ) -> None:
+        self.collector = Collector()  # until its own supervisor says otherwise
         intensity = intensity or Intensity()
         self._backoff = backoff or Backoff()
         intensity.check_reachable(self._backoff)
@@ -163,7 +129,7 @@ class Supervisor(Parent):
         def report(role: Role, event: Event) -> None:
             me.post(Report(role, event, trio.current_time()))
 
-        self._roles = Roles(self.ctx, report, self.recorder)
+        self._roles = Roles(self.ctx, report, self.recorder, self.collector)
         for child in self._children:
             self._roles.adopt(child)
         self._roles.forget_orphans()
@@ -217,12 +183,32 @@ class Supervisor(Parent):
 
     @RestartChild.handled
     def restart_child(self, m: RestartChild) -> Deferred[None]:
-        role = self._child(m.name)
-        if self._planner.is_going(m.name):
-            raise Rejected(f"{role.ref.path} is being stopped for good")
+        return self._restart(self._child_that_stays(m.name))
+
+    @CleanUp.handled
+    def clean_up(self, m: CleanUp) -> Deferred[None]:
+        role = self._child_that_stays(m.name)
+        if not role.cleaning:
+            role.cleaning = True
+            self.ctx.emit(CleanupStarted(role.ref.path))
+        if self._planner.phase(m.name) == "down":
+            self._complete_cleanup(role)  # nothing of it is left already
+        return self._restart(role)
+
+    def _complete_cleanup(self, role: Role) -> None:
+        role.cleaning = False
+        self.collector.complete(role.ref.path, self.ctx.emit)
+
+    def _restart(self, role: Role) -> Deferred[None]:
         answer = self._answer_when(role.comes_up, lambda: None)
-        self._handle(RestartRequested(m.name), trio.current_time())
+        self._handle(RestartRequested(role.name), trio.current_time())
         return answer
+
+    def _child_that_stays(self, name: str) -> Role:
+        role = self._child(name)
+        if self._planner.is_going(name):
+            raise Rejected(f"{role.ref.path} is being stopped for good")
+        return role
 
     def _child(self, name: str) -> Role:
         role = self._roles.get(name)
@@ -266,6 +252,8 @@ class Supervisor(Parent):
         role, event = m.role, m.event
         if self._roles.get(role.name) is not role:
             return  # of a former incarnation of this supervisor
+        if role.cleaning and not isinstance(event, ChildStarted | ChildStuck):
+            self._complete_cleanup(role)
         self._handle(event, m.at, role)
         self._tell(role, event)
 
@@ -389,6 +377,13 @@ class Supervisor(Parent):
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task in the supervisor's own nursery."""
         self._roles.spawn(fn, *args)
+
+    def inspect(self) -> Mapping[str, object]:
+        """The states of its children, and how many restarts they have cost it."""
+        return {
+            "children": {role.name: role.state for role in self._roles},
+            "restarts": self._planner.charged,
+        }
 
     def below(self) -> Sequence[Ref[Any]]:
         return [role.ref for role in self._roles]

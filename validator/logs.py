@@ -23,6 +23,7 @@ LogFormat = Literal["console", "json"]
 _WORDS: dict[type[Event], tuple[Level, str]] = {
     actor_events.Started: ("debug", "actor.started"),
     actor_events.Stopped: ("debug", "actor.stopped"),
+    actor_events.TempFilesRemoved: ("info", "Cleaned up temp file"),
     actor_events.DeadLetter: ("warning", "message.undelivered"),
     actor_events.LateReply: ("debug", "reply.late"),
     actor_events.MailboxHigh: ("warning", "mailbox.high"),
@@ -37,6 +38,9 @@ _WORDS: dict[type[Event], tuple[Level, str]] = {
     tree_events.BreakerRefused: ("info", "breaker.refused"),
     tree_events.Contended: ("warning", "actor.contended"),
     tree_events.LeftOver: ("warning", "cleanup.left_over"),
+    tree_events.CleanupStarted: ("info", "Starting comprehensive resource cleanup"),
+    tree_events.GarbageCollected: ("info", "Forced garbage collection"),
+    tree_events.CleanupCompleted: ("info", "Completed resource cleanup"),
     tree_events.LoopBlocked: ("error", "loop.blocked"),
     tree_events.ShutdownStuck: ("error", "system.shutdown_stuck"),
     tree_events.Summary: ("info", "system.summary"),
@@ -97,6 +101,9 @@ def event_log(logger: FilteringBoundLogger) -> Sink:
                 tasks.failed(event)
             case actor_events.Cleaned():
                 _write_cleaned(logger, event)
+            case tree_events.Crashed(decision="leave down" | "forget" | "shut down"):
+                # The other decisions have events of their own.
+                logger.warning("actor.not_restarted", **_keys(event))
             case _ if type(event) in _WORDS:
                 level, text = _WORDS[type(event)]
                 logger.log(_LEVELS[level], text, **_keys(event))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import trio
 
@@ -41,3 +43,10 @@ async def run_steps(steps: list[Step], budget: float) -> Report:
         else:
             (abandoned if scope.cancelled_caught else done).append(name)
     return done, failed, abandoned
+
+
+def remove_directory(directory: Path) -> list[str]:
+    """Remove a directory; return the names of the files that were in it, sorted."""
+    files = [each for each in directory.rglob("*") if not each.is_dir()]
+    shutil.rmtree(directory)
+    return sorted(str(file.relative_to(directory)) for file in files)

@@ -6,7 +6,6 @@ an `Exit`; ``Cancelled`` and everything else that is not an ``Exception`` travel
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import nullcontext
@@ -19,7 +18,7 @@ import trio
 from outcome import Error
 
 from actors._core.actor import Actor, Context
-from actors._core.cleanup import Step, run_steps
+from actors._core.cleanup import Step, remove_directory, run_steps
 from actors._core.errors import HandlerTimeout, Rejected, Stop
 from actors._core.exits import Exit, collapse
 from actors._core.messages import Deferred
@@ -29,13 +28,16 @@ from actors._core.refs import Ref, owner, served, serving
 from actors._core.reply import Call
 from actors._core.timers import Ended, Timer
 from actors._core.workshop import Workshop
-from actors.events import Cleaned, Failed, Started, Stopped
+from actors.events import Cleaned, Failed, Started, Stopped, TempFilesRemoved
 
 if TYPE_CHECKING:
     from actors._core.mailbox import Mailbox
     from actors._core.messages import Tell
 
 R = TypeVar("R")
+
+NAMED = 20
+"""Temporary files that are named when they are removed; the others are counted."""
 
 
 class Incarnation(Reader):
@@ -285,9 +287,16 @@ class Incarnation(Reader):
         """See `Context.temp_dir`."""
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="actor-"))
-            remove = partial(shutil.rmtree, self._directory)
-            self.steps.insert(0, ("temp_dir", lambda: trio.to_thread.run_sync(remove)))
+            self.steps.insert(0, ("temp_dir", partial(self._remove, self._directory)))
         return self._directory
+
+    async def _remove(self, directory: Path) -> None:
+        files = await trio.to_thread.run_sync(remove_directory, directory)
+        self._directory = None
+        if files:
+            path, names = self.mailbox.path, files[:NAMED]
+            event = TempFilesRemoved(path, self.number, len(files), names)
+            self.runtime.emit(event)
 
     def suspend(self) -> None:
         """Read no user messages."""

@@ -112,7 +112,7 @@ import sys, attrs, trio
 from actors import Actor, Tell
 from supervision import Child, System
 from supervision.app import run_app
-from supervision.tree import StopChild
+from supervision import StopChild
 
 class Hanging(Actor):
     async def leave(self, exit_):

@@ -2,33 +2,53 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from datetime import UTC, datetime
+from types import ModuleType
 
 import pytest
 
-from actors import Exit
+from actors import Exit, events as actor_events
 from actors.events import (
     Cleaned,
     DeadLetter,
     Event,
     Failed,
     Frozen,
+    LateReply,
+    MailboxHigh,
+    MailboxNormal,
     OperationEnded,
     OperationSlow,
     OperationStarted,
+    Started,
+    Stopped,
+    TempFilesRemoved,
 )
+from supervision import events as tree_events
 from supervision.events import (
     BackingOff,
+    BreakerClosed,
+    BreakerHalfOpen,
     BreakerOpened,
+    BreakerRefused,
+    CleanupCompleted,
+    CleanupStarted,
     Contended,
+    Crashed,
+    Escalated,
+    GarbageCollected,
     HighMemory,
     LeftOver,
     LoopBlocked,
+    Restarted,
     ShutdownStuck,
+    StartTimedOut,
     Stuck,
     Summary,
+    Waited,
 )
 from supervision.resources import Resources
 from validator.domain.dst import Nanotesla
@@ -36,6 +56,7 @@ from validator.domain.scoring import ScoredHour
 from validator.events import (
     DatabaseTimedOut,
     HourScored,
+    Level,
     MinerTimedOut,
     NobodyAnswered,
     RoundEnded,
@@ -48,11 +69,14 @@ from validator.logs import LogFormat, event_log, make_logger
 HOUR = datetime(2015, 3, 17, 22, tzinfo=UTC)
 PATH = "validator/tasks/geomagnetic"
 TRUTH = Nanotesla(-234)
+CRASH = Exit("failed", ValueError("broken"))
 
 
-def written(*events: Event, style: LogFormat = "json") -> list[str]:
+def written(
+    *events: Event, style: LogFormat = "json", level: Level = "info"
+) -> list[str]:
     stream = io.StringIO()
-    log = event_log(make_logger(style=style, level="info", stream=stream))
+    log = event_log(make_logger(style=style, level=level, stream=stream))
     for event in events:
         log(event)
     return stream.getvalue().splitlines()
@@ -119,6 +143,27 @@ def written(*events: Event, style: LogFormat = "json") -> list[str]:
             LeftOver(PATH, "hanging rows", 3),
             "cleanup.left_over",
             {"what": "hanging rows", "count": 3},
+        ),
+        (
+            CleanupStarted(PATH),
+            "Starting comprehensive resource cleanup",
+            {"level": "info"},
+        ),
+        (
+            TempFilesRemoved(PATH, 2, 3, ("a.h5", "b.tif", "c.tmp")),
+            "Cleaned up temp file",
+            {"incarnation": 2, "count": 3, "names": ["a.h5", "b.tif", "c.tmp"]},
+        ),
+        (
+            GarbageCollected(PATH, 1234, 0.25),
+            "Forced garbage collection",
+            {"objects": 1234, "seconds": 0.25},
+        ),
+        (CleanupCompleted(PATH), "Completed resource cleanup", {"level": "info"}),
+        (
+            Crashed(PATH, 2, CRASH, None, "forget"),
+            "actor.not_restarted",
+            {"incarnation": 2, "decision": "forget", "level": "warning"},
         ),
         (
             LoopBlocked(PATH, "run", 1.5, "a.py:1 f", ("a.py:1 f",)),
@@ -260,3 +305,87 @@ def test_on_a_terminal_a_line_reads_as_a_line() -> None:
     (line,) = written(RowsReset(PATH, 3), style="console")
     assert "Reset hanging database operations" in line
     assert "rows=3" in line
+
+
+# -- the whole vocabulary -----------------------------------------------------------
+
+WRITTEN = [
+    Started(PATH, 1),
+    Failed(PATH, 1, CRASH),
+    Stopped(PATH, 1, Exit("shutdown")),
+    Cleaned(PATH, 1, ["stopping"], [], []),
+    TempFilesRemoved(PATH, 1, 1, ("a.h5",)),
+    DeadLetter(PATH, "m", "gone"),
+    LateReply(PATH, "m"),
+    MailboxHigh(PATH, 64, 64),
+    MailboxNormal(PATH, 32, 64),
+    OperationStarted(PATH, "scoring"),
+    OperationSlow(PATH, "scoring", 31.0, 30.0, "", ()),
+    OperationEnded(PATH, "scoring", 1.0, "completed"),
+    Frozen(PATH, 1, "scoring", 95.0, ()),
+    Crashed(PATH, 1, CRASH, None, "leave down"),
+    BackingOff(PATH, CRASH, 1, 0.5),
+    Restarted(PATH, 2),
+    StartTimedOut(PATH, 1, 10.0),
+    Escalated(PATH, "a", (CRASH,)),
+    Stuck(PATH, 1, ()),
+    ShutdownStuck(PATH, ()),
+    BreakerOpened(PATH, "k", "consecutive failures", 5, 0, 0, 1.0, "timeout"),
+    BreakerHalfOpen(PATH, "k"),
+    BreakerClosed(PATH, "k", "probes succeeded"),
+    BreakerRefused(PATH, "k", 3),
+    Contended(PATH, "room", 2.5),
+    LeftOver(PATH, "temp_dir", 1),
+    CleanupStarted(PATH),
+    GarbageCollected(PATH, 5, 0.1),
+    CleanupCompleted(PATH),
+    HighMemory(PATH, "scoring", 3, 1),
+    LoopBlocked(PATH, "run", 1.5, "a.py:1 f", ()),
+    Summary(PATH, 9, {}, 1, {}, Resources(5, 6, 0.5, 2, 7)),
+]
+"""Events of the runtime and of the tree, and each has a line."""
+
+SILENT = [
+    # Each wait for a connection or a permit; what is too much is `Contended`.
+    Waited(PATH, "connection", 1.0),
+    # `Failed` has the traceback, `Cleaned` what was cleaned up, `BackingOff` and
+    # `Escalated` what came of it.
+    *(
+        Crashed(PATH, 1, CRASH, None, decision)
+        for decision in ("restart", "restart with its group", "stop", "give up")
+    ),
+]
+
+
+def _vocabulary(module: ModuleType) -> set[type[Event]]:
+    return {
+        kind
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, Event) and kind.__module__ == module.__name__
+    } - {Event}
+
+
+VOCABULARY = _vocabulary(actor_events) | _vocabulary(tree_events)
+
+
+def test_no_event_is_forgotten() -> None:
+    assert {type(event) for event in (*WRITTEN, *SILENT)} == VOCABULARY
+
+
+@pytest.mark.parametrize("event", WRITTEN, ids=lambda e: type(e).__name__)
+def test_an_event_has_a_line_or_two(event: Event) -> None:
+    lines = written(event, level="debug")
+    assert 1 <= len(lines) <= 2
+    assert all(json.loads(line)["path"] == PATH for line in lines)
+
+
+@pytest.mark.parametrize("event", SILENT, ids=lambda e: type(e).__name__)
+def test_what_another_event_says_better_has_no_line(event: Event) -> None:
+    assert written(event, level="debug") == []
+
+
+@pytest.mark.parametrize("kind", sorted(VOCABULARY, key=str), ids=lambda k: k.__name__)
+def test_an_event_says_what_it_reports(kind: type[Event]) -> None:
+    own = vars(kind).get("__doc__")
+    assert own
+    assert own.splitlines()[0].endswith(".")
