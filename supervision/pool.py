@@ -42,6 +42,10 @@ def pool_of(
     so survive a worker's crash, all but the one it had in hand. A worker answers the
     asker itself.
 
+    Suspended, it gives out nothing, while its workers finish what they have and are
+    restarted. A worker that is suspended is given nothing by the pool, but what goes by
+    its key waits for it.
+
     A message that no worker handles is not refused where it is sent: an ask of it ends
     in `Unhandled`, a tell is a dead letter.
 

@@ -78,4 +78,7 @@ class GetChildren(Ask["Supervisor", tuple[str, ...]]):
 
 @attrs.frozen
 class GetTree(Ask["Supervisor", Snapshot]):
-    """A picture of the supervisor and of all below it."""
+    """A picture of the supervisor and of all below it, as `Ref.snapshot` gives it.
+
+    It is read in turn, behind other requests: `Ref.snapshot` asks nobody.
+    """

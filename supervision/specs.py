@@ -9,6 +9,8 @@ from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 import attrs
 
+from actors import Overflow
+
 P_co = TypeVar("P_co", covariant=True)
 
 Restart = Literal["permanent", "transient", "temporary"]
@@ -17,10 +19,6 @@ Restart = Literal["permanent", "transient", "temporary"]
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 """Who is stopped and started again when a child fails: it alone; all children; it and
 those that were started after it."""
-
-Overflow = Literal["wait", "drop_oldest"]
-"""What happens to a message for which there is no room: whoever sends it waits, or the
-oldest that waits to be handled is thrown out."""
 
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 """Whether a supervisor stops once one, or the last, of its significant children has

@@ -89,6 +89,10 @@ class Supervisor(Parent):
     and its own supervisor decides. If a significant child ends, so may the supervisor
     (`AutoShutdown`), normally. Mailboxes of children outlive their restarts.
 
+    Suspended, it goes on to restart its children, to give up and to stop; requests wait
+    until it is resumed, `GetTree` too (`Ref.snapshot` does not). `GetState` shows the
+    states of its children.
+
     A child that cannot be ended, because it shields itself, is stuck: it is reported,
     and everything else goes on without it (see `supervision.events.Stuck`).
 

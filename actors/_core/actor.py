@@ -226,7 +226,8 @@ class Context:
         """Be told once when another actor has stopped for good, at once if it has.
 
         What comes is the message ``as_(exit)``, read before all user messages. A
-        restart is no end. Watching ends with the incarnation.
+        restart is no end; what else may come back, see `Ref.gone`: once told, watch it
+        anew for its next end. Watching ends with the incarnation.
         """
         self._life.watch(ref._mailbox, as_)
 

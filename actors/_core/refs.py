@@ -6,7 +6,7 @@ import contextvars
 import math
 from collections.abc import Awaitable, Callable
 from threading import get_ident
-from typing import Any, Generic, NoReturn, TypeVar, cast
+from typing import Any, Generic, NoReturn, TypeVar
 
 import trio
 from trio.lowlevel import wait_task_rescheduled
@@ -61,7 +61,13 @@ class Ref(Generic[P_co]):
 
     @property
     def gone(self) -> Exit | None:
-        """How it stopped for good; None while it runs, starts or is restarted."""
+        """How it stopped; None while it runs, starts or is restarted.
+
+        That is for good, with two exceptions, after which it is None again. What is
+        stuck counts as gone, but is restarted should its task end after all. And a
+        child that was stopped and kept (``forget=False``), or ended by itself and is
+        not restarted, can be started again: by a request, or with its group.
+        """
         return self._mailbox.closed
 
     def __repr__(self) -> str:
@@ -173,18 +179,25 @@ class Ref(Generic[P_co]):
     async def stopped(self) -> Exit:
         """Wait until the actor has stopped for good, and say how it ended.
 
-        A restart is no end. Whoever waits here in a handler of the actor itself
-        waits for ever.
+        A restart is no end; what else may come back, see `gone`. Whoever waits here
+        in a handler of the actor itself waits for ever.
         """
         box, ended, key = self._mailbox, trio.Event(), object()
         if box.closed is None and get_ident() != box.runtime.thread:
             raise box.runtime.wrong_thread(box.path)
-        box.watch(key, lambda _exit: ended.set())
+        # Noted at once: by the time we wake, it may have been started again.
+        exits: list[Exit] = []
+
+        def note(exit_: Exit) -> None:
+            exits.append(exit_)
+            ended.set()
+
+        box.watch(key, note)
         try:
             await ended.wait()
         finally:
             box.unwatch(key)
-        return cast("Exit", box.closed)
+        return exits[0]
 
     def snapshot(self) -> Snapshot:
         """A picture of the actor, and of the tree below it.

@@ -8,7 +8,7 @@ import trio
 from parts import AT_ONCE, CALM, Crash, End, Fragile, Life, Nap, Part, parts
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, ActorGone, Ask, Rejected
+from actors import Actor, ActorGone, Ask, Exit, Rejected
 from actors.events import Event
 from supervision import (
     Backoff,
@@ -241,3 +241,20 @@ async def test_a_factory_that_makes_no_actor_is_a_start_that_failed() -> None:
 
         with pytest.raises(Rejected, match="no configuration"):
             await system.start(Child("a", broken))
+
+
+async def test_who_waits_for_an_end_is_told_how_it_was_also_if_it_is_over() -> None:
+    (part,) = parts("a")
+    async with System(part) as system, trio.open_nursery() as nursery:
+        ref, exits = system.ref(part), list[Exit]()
+
+        async def wait() -> None:
+            exits.append(await ref.stopped())
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        ref._mailbox.close(Exit("shutdown"))
+        ref._mailbox.reopen()
+        await wait_all_tasks_blocked()
+        assert exits == [Exit("shutdown")]
+        assert ref.gone is None
