@@ -49,7 +49,8 @@ class RestartChild(Ask["Supervisor", None]):
     If it fails to start, one that was down stays so; one that was up is restarted
     like any other that failed.
 
-    Rejected: there is no such child, it did not start, or it was stopped meanwhile.
+    Rejected: there is no such child, it did not start, it was stopped meanwhile, or it
+    is stuck; then it is started should it end after all.
     """
 
     name: str

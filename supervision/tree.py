@@ -206,6 +206,8 @@ class Supervisor(Parent):
     def _restart(self, role: Role) -> Deferred[None]:
         answer = self._answer_when(role.comes_up, lambda: None)
         self._handle(RestartRequested(role.name), trio.current_time())
+        if self._planner.phase(role.name) == "stuck":
+            self._is_stuck(role)
         return answer
 
     def _child_that_stays(self, name: str) -> Role:
@@ -263,20 +265,22 @@ class Supervisor(Parent):
 
     def _tell(self, role: Role, event: Event) -> None:
         """Tell those who asked for it that a child is up, or down, or will not be."""
-        path = role.ref.path
         match event:
             case ChildStarted():
                 if self._planner.is_up(role.name):
                     role.comes_up.comes()
             case ChildStuck():
-                stuck = StartFailed(f"{path} is stuck: it will not stop")
-                role.goes_down.comes(stuck)
-                role.comes_up.comes(stuck)
+                self._is_stuck(role)
             case StartHasFailed():
                 role.comes_up.comes(role.last.failure if role.last else None)
                 self._is_down(role)
             case _:
                 self._is_down(role)
+
+    def _is_stuck(self, role: Role) -> None:
+        stuck = StartFailed(f"{role.ref.path} is stuck: it will not stop")
+        role.goes_down.comes(stuck)
+        role.comes_up.comes(stuck)
 
     def _is_down(self, role: Role) -> None:
         if not self._planner.wants(role.name):

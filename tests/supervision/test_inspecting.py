@@ -70,7 +70,7 @@ async def test_requests_to_a_suspended_supervisor_wait_until_it_is_resumed() -> 
         await system.root.ask(Suspend())
         for request in (GetTree(), GetChildren(), RestartChild("a")):
             with pytest.raises(AskTimeout, match="app is suspended"):
-                await system.root.ask(request, timeout=1)  # type: ignore[misc]
+                await system.root.ask(request, timeout=1)
         assert await system.ref(part).ask(Life()) == 1, "nothing was done later"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(system.restart, part)

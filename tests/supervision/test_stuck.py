@@ -13,6 +13,7 @@ from actors import ActorCrashed, ActorGone, Ref, Rejected, Snapshot
 from actors.events import Event
 from supervision import (
     Child,
+    CleanUp,
     Intensity,
     RestartChild,
     ShutdownStuck,
@@ -107,6 +108,24 @@ async def test_it_is_not_replaced_while_its_task_lives(ask_freeze: Freezer) -> N
         assert ref.gone is not None
         await trio.sleep_until(51)
         assert await ref.ask(Life()) == 2, "the restart that was asked for"
+
+
+@pytest.mark.parametrize("request_", [RestartChild("a"), CleanUp("a")])
+async def test_who_asks_for_what_is_stuck_is_told_so_and_need_not_wait(
+    ask_freeze: Freezer, request_: RestartChild | CleanUp
+) -> None:
+    (part,) = parts("a", shutdown=1, cleanup=1)
+    async with System(part) as system:
+        ask_freeze(system.ref(part), 50)
+        await wait_all_tasks_blocked()
+        with pytest.raises(Rejected, match="is stuck"):
+            await system.root.ask(StopChild("a", forget=False))
+        asked_at = trio.current_time()
+        with pytest.raises(Rejected, match="is stuck"):
+            await system.root.ask(request_)
+        assert trio.current_time() == asked_at
+        await trio.sleep_until(51)
+        assert await system.ref(part).ask(Life()) == 2, "the restart that was asked for"
 
 
 async def test_a_group_is_restarted_without_its_stuck_member(
