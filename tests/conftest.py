@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import trio
 from trio.testing import MockClock
@@ -29,6 +30,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure() -> None:
+    # How long an example takes says something of the machine alone.
+    hypothesis.settings.register_profile("unhurried", deadline=None)
+    hypothesis.settings.load_profile("unhurried")
     wanted = os.environ.get("ACTOR_TREE_COPY")
     if wanted is not None and wanted != copy_under_test():
         pytest.exit(f"these are to test the {wanted} copy, not {actors.__file__}", 3)
