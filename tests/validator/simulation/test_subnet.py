@@ -195,12 +195,12 @@ async def test_ctrl_c_on_the_terminal_does_not_reach_the_subnet() -> None:
 @pytest.mark.real
 async def test_a_subnet_ends_when_its_owner_is_killed() -> None:
     owner = textwrap.dedent(f"""
-        import trio
+        import os, trio
         from validator.simulation.subnet import SubnetSpec, open_subnet
         spec = SubnetSpec.from_json({spec().to_json()!r})
         async def main():
             async with open_subnet(spec):
-                print("ready", flush=True)
+                os.write(1, b"ready")  # at once, however the streams are buffered
                 await trio.sleep_forever()
         trio.run(main)
     """)
@@ -211,7 +211,7 @@ async def test_a_subnet_ends_when_its_owner_is_killed() -> None:
         env={**os.environ, "PYTHONPATH": root},
     )
     assert process.stdout is not None
-    assert await process.stdout.receive_some() == b"ready\n"
+    assert await process.stdout.receive_some() == b"ready"
     (orphan,) = subnet_processes()
 
     os.kill(process.pid, signal.SIGKILL)
@@ -219,7 +219,7 @@ async def test_a_subnet_ends_when_its_owner_is_killed() -> None:
     await process.stdout.aclose()
 
     # Nothing is to wait for in a grandchild; somebody else's zombie has ended, too.
-    deadline = trio.current_time() + 5
+    deadline = trio.current_time() + 60
     while orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
         assert trio.current_time() < deadline
         await trio.sleep(0.01)
