@@ -78,9 +78,9 @@ step(World, Reply) ->
 perform(_, pause) -> timer:sleep(2100), "";
 perform(World, {exits, Supervisor, Exits}) ->
     with(World, Supervisor, fun(Pid) ->
-        sys:suspend(Pid),
-        [exit_child(World, Name, How) || {Name, How} <- Exits],
-        sys:resume(Pid),
+        sys:suspend(Pid, infinity),
+        [exit_child(World, Pid, Name, How) || {Name, How} <- Exits],
+        sys:resume(Pid, infinity),
         ""
     end);
 perform(World, {terminate, Supervisor, Name}) ->
@@ -106,13 +106,19 @@ living(World, Name) ->
         [] -> none
     end.
 
-exit_child(World, Name, How) ->
+exit_child(World, Supervisor, Name, How) ->
     case living(World, Name) of
         none -> ok;
-        Pid ->
-            Monitor = monitor(process, Pid),
-            gen_server:cast(Pid, {exit, How}),
-            receive {'DOWN', Monitor, _, _, _} -> ok end
+        Pid -> gen_server:cast(Pid, {exit, How}), await_exit(Supervisor, Pid)
+    end.
+
+%% Until the suspended supervisor has the exit in its mailbox: nothing else promises
+%% that it gets several in the order in which they happened, and before it goes on.
+await_exit(Supervisor, Pid) ->
+    {messages, Messages} = process_info(Supervisor, messages),
+    case [exit || {'EXIT', From, _} <- Messages, From =:= Pid] of
+        [exit] -> ok;
+        [] -> erlang:yield(), await_exit(Supervisor, Pid)
     end.
 
 said(ok) -> "ok";
@@ -124,7 +130,9 @@ said({error, already_present}) -> "down";
 said({error, {bad_combination, _}}) -> "invalid";
 said({error, _}) -> "failed".
 
-%% Settled: every child a supervisor takes for living lives, and none is restarting.
+%% Settled: every child a supervisor takes for living lives, and none is restarting. As
+%% it answers in its turn, it has done all it had to; and as it is asked before those
+%% below it, they cannot have ended since without being found dead.
 settle(Root) ->
     case not is_process_alive(Root) orelse settled(Root) of
         true -> ok;
@@ -158,8 +166,16 @@ spec(World, Period, {supervisor, Name, Restart, Significant, Options, Children})
 start_worker(World, Name, Fails, _) ->
     gen_server:start_link(?MODULE, {worker, World, Name, Fails}, []).
 
+%% Before OTP 26 one whose start has failed says so first, and ends a moment later; until
+%% then it would be among the living. Workers are that only once they have started.
 start_supervisor(World, Name, Spec) ->
-    supervisor:start_link(?MODULE, {supervisor, World, Name, Spec}).
+    case supervisor:start_link(?MODULE, {supervisor, World, Name, Spec}) of
+        {ok, Pid} -> {ok, Pid};
+        {error, Reason} ->
+            [{_, Pid}] = ets:lookup(World, {pid, Name}),
+            Monitor = monitor(process, Pid),
+            receive {'DOWN', Monitor, _, _, _} -> {error, Reason} end
+    end.
 
 init({supervisor, World, Name, {Period, {Strategy, Auto, Intensity}, Children}}) ->
     put(me, {World, Name}),
