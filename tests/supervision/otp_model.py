@@ -243,6 +243,8 @@ class OtpSupervisor:
 
     gives_up: ClassVar[How] = "shutdown"
     """How it ends if it has restarted too often, as its own supervisor sees it."""
+    behind: ClassVar[Literal["undefined", "restarting"]] = "undefined"
+    """What those of a group are whose turn does not come, as a start has failed."""
 
     def __init__(self, world: World, spec: Branch, parent: Parent | None) -> None:
         self.alive = False
@@ -361,8 +363,11 @@ class OtpSupervisor:
         self._stop_all(group)
         gone = [s for s in group if s.spec.restart == "temporary"]
         self._slots = [s for s in self._slots if s not in gone]
-        failed = self._start_all(s for s in group if s not in gone)
+        group = [s for s in group if s not in gone]
+        failed = self._start_all(group)
         if failed is not None:
+            for other in group[group.index(failed) + 1 :]:
+                other.state = self.behind
             failed.state = "restarting"
             self._mailbox.append((failed.spec.name, "try again"))
 
