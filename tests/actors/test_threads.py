@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -189,7 +190,7 @@ def turns_of(messages: list[Any]) -> list[int]:
 @pytest.mark.real  # owns its clock
 def test_a_turn_is_64_messages_for_handlers_that_do_not_wait() -> None:
     turns = turns_of([Put(1)] * 10 * BATCH)
-    steps = [b - a for a, b in zip(turns, turns[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(turns)]
     # Trio shuffles who is ready, so that one may have two turns in a row.
     assert max(steps) <= 2 * BATCH
     assert set(steps) <= {0, BATCH, 2 * BATCH}
@@ -198,5 +199,5 @@ def test_a_turn_is_64_messages_for_handlers_that_do_not_wait() -> None:
 @pytest.mark.real  # owns its clock
 def test_a_turn_of_slow_handlers_ends_with_the_first_beyond_the_quantum() -> None:
     turns = turns_of([Work(2 * QUANTUM)] * 20)
-    steps = [b - a for a, b in zip(turns, turns[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(turns)]
     assert max(steps) <= 2, "one a turn, and two turns at the most"
