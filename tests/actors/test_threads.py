@@ -73,14 +73,14 @@ class Store(Actor):
         return self.seen
 
 
-def in_a_thread(fn: Callable[[], object]) -> BaseException | None:
+def in_a_thread(fn: Callable[[], object]) -> Exception | None:
     """What a thread that trio knows nothing of gets."""
-    caught: list[BaseException] = []
+    caught: list[Exception] = []
 
     def run() -> None:
         try:
             fn()
-        except BaseException as error:
+        except Exception as error:
             caught.append(error)
 
     thread = threading.Thread(target=run)
