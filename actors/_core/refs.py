@@ -87,6 +87,8 @@ class Ref(Generic[P_co]):
         ``finally``. Where a message must arrive, use `send` or `ask`.
 
         Raises:
+            RuntimeError: this is not the trio run of the actor.
+            TypeError: it is no `Tell`, or its class is not frozen.
             Unhandled: the receiver is known to have no handler for it.
         """
         # The hot path is written out, here and in `send`: a call costs as much as
@@ -112,6 +114,8 @@ class Ref(Generic[P_co]):
         Raises:
             ActorGone: the actor has stopped for good.
             AskCycle: waiting for room would be waiting for oneself.
+            RuntimeError: this is not the trio run of the actor.
+            TypeError: it is no `Tell`, or its class is not frozen.
             Unhandled: the receiver is known to have no handler for it.
         """
         box = self._mailbox
@@ -145,6 +149,8 @@ class Ref(Generic[P_co]):
             AskTimeout: the deadline passed; its ``started`` tells whether it had begun.
             MailboxFull: ``timeout=0`` and no room; never executed.
             AskCycle: the receiver waits, directly or not, for the asker.
+            RuntimeError: this is not the trio run of the actor, or it does not run.
+            TypeError: it is no `Ask`, or its class is not frozen.
             Unhandled: the receiver has no handler for it.
         """
         box = self._mailbox
