@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from sphinx.ext.napoleon import GoogleDocstring
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.pycode import ModuleAnalyzer
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _where_it_is_public(
     return None
 
 
-def _google_style(_app: Sphinx, what: str, *rest: Any) -> None:
+def _google_style(_app: Sphinx, what: Any, *rest: Any) -> None:
     """Read the sections of a docstring; not of an attribute's, which is a sentence.
 
     As an extension, napoleon takes what stands before its first colon for a type.
