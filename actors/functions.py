@@ -193,7 +193,7 @@ class Inbox(Generic[P_co]):
             if control is None:
                 self.stopped = True
                 raise Stop
-            if item.task is not None:
+            if not _lapsed(item, life.runtime.now()):
                 item.answer(control(life.actor, item.message))
 
     def _find(
@@ -208,11 +208,8 @@ class Inbox(Generic[P_co]):
             message = item if call is None else call.message
             if isinstance(item, Posted):
                 message = item.look(life)
-            if message is None:
+            if message is None or (call is not None and _lapsed(call, now)):
                 del lane[index]
-            elif call is not None and (call.task is None or call.deadline <= now):
-                del lane[index]
-                box.skipped(call) if call.task is None else call.time_out()
             elif kinds and not isinstance(message, kinds):
                 index += 1
             else:
@@ -293,6 +290,17 @@ class FunctionActor(Actor):
     @property
     def _handles(self) -> None:
         return None
+
+
+def _lapsed(call: Call, now: float) -> bool:
+    """Whether a call that is taken from its lane is not to be begun any more."""
+    if call.task is None:
+        call.mailbox.skipped(call)
+    elif call.deadline <= now:
+        call.time_out()
+    else:
+        return False
+    return True
 
 
 def _check_reply(message: object, value: object) -> None:

@@ -123,7 +123,7 @@ class Pool(Supervisor):
                 item.by = None
             box.user.appendleft((item, box.clock()))
             life.suspended = True
-        return Deferred()  # it is the worker who answers
+        return Deferred(item)  # it is the worker who answers
 
     # Whatever is no request to the supervisor itself.
     vars(_give)["__handles__"] = Message

@@ -134,9 +134,11 @@ class Supervisor(Parent):
             me.post(Report(role, event, trio.current_time()))
 
         self._roles = Roles(self.ctx, report, self.recorder, self.collector)
-        for child in self._children:
-            self._roles.adopt(child)
-        self._roles.forget_orphans()
+        try:
+            for child in self._children:
+                self._roles.adopt(child)
+        finally:
+            self._roles.forget_orphans()
         await self._roles.start_in_turn()
 
     # -- requests -------------------------------------------------------------------
@@ -241,7 +243,7 @@ class Supervisor(Parent):
             call.settle(Error(rejected))
 
         occasion.then(tell)
-        return Deferred()
+        return Deferred(call)
 
     @GetChildren.handled
     def get_children(self, m: GetChildren) -> tuple[str, ...]:

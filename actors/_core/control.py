@@ -7,32 +7,29 @@ Like all messages they wait for the one in hand: `Ref.snapshot` does not.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import attrs
 
 from actors._core.messages import Ask
 
-if TYPE_CHECKING:
-    from actors._core.actor import Actor  # noqa: F401 - names the receiver
-
 
 @attrs.frozen
-class GetState(Ask["Actor", Mapping[str, object]]):
+class GetState(Ask[object, Mapping[str, object]]):
     """The state of the actor, as its `Actor.inspect` shows it."""
 
     system: ClassVar[bool] = True
 
 
 @attrs.frozen
-class Suspend(Ask["Actor", None]):
+class Suspend(Ask[object, None]):
     """Handle no user messages until `Resume`. Ends with the incarnation."""
 
     system: ClassVar[bool] = True
 
 
 @attrs.frozen
-class Resume(Ask["Actor", None]):
+class Resume(Ask[object, None]):
     """Go on after `Suspend`."""
 
     system: ClassVar[bool] = True

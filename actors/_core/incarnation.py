@@ -191,6 +191,7 @@ class Incarnation(Reader):
         if type(actor).leave is not Actor.leave:
             await self.workshop.open()
         if self._interrupted:
+            self.actor = None  # nothing of it has begun that would have to end
             return
         if type(actor).started is not Actor.started:
             with trio.CancelScope() as self.starting:
@@ -223,7 +224,7 @@ class Incarnation(Reader):
         answer = _Answer(call)
         call.by = answer
         self.workshop.start_soon(self._answer_later, answer, work)
-        return Deferred()
+        return Deferred(call)
 
     async def _answer_later(
         self, answer: _Answer, work: Callable[[], Awaitable[object]]
@@ -321,9 +322,8 @@ class Incarnation(Reader):
 
     def _task_failed(self, error: Exception) -> None:
         """A task of the workshop has raised; the nursery has cancelled the others."""
-        if self._failure is None:
-            self._failure = error
-            self.scope.cancel(reason=f"a task of {self.mailbox.path} has failed")
+        self._failure = error
+        self.scope.cancel(reason=f"a task of {self.mailbox.path} has failed")
 
     def _decided(self, exit_: Exit) -> None:
         """It ends so: report it, and settle what was begun; synchronous."""

@@ -63,7 +63,14 @@ def where(what: type | Callable[..., object]) -> str:
 class Deferred(Generic[R_co]):
     """What a handler returns to say: the answer comes later (see `Context.defer`)."""
 
-    __slots__ = ()
+    __slots__ = ("_call",)
+
+    def __init__(self, call: object) -> None:
+        self._call = call
+
+    def answers(self, call: object) -> bool:
+        """Whether it is the answer to this ask."""
+        return self._call is call
 
 
 class Message(Generic[P_contra]):

@@ -170,8 +170,14 @@ class Reader:
                         box.rejected += 1
                         call.settle(Error(error))
                     else:
-                        if call is not None and type(result) is not Deferred:
-                            call.answer(result)
+                        if call is not None:
+                            if type(result) is not Deferred:
+                                call.answer(result)
+                            elif not result.answers(call):
+                                raise RuntimeError(
+                                    f"{box.path}: what defer() returned for another "
+                                    f"ask does not answer {message!r}"
+                                )
                     handled += 1
                     now = clock()
                     if self._waited:

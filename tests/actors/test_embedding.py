@@ -27,7 +27,7 @@ from actors import (
     function_actor,
     open_actor,
 )
-from actors.events import Event, Failed, LateReply, Started, Stopped
+from actors.events import Event, Failed, Stopped
 from supervision import Child, System
 
 
@@ -144,99 +144,9 @@ async def test_nothing_is_printed_or_logged(
     assert caplog.records == []
 
 
-# -- deferred answers ----------------------------------------------------------
-
-
 async def _rejects() -> int:
     await trio.lowlevel.checkpoint()
     raise Rejected("no")
-
-
-async def test_deferred_work_may_reject_and_the_actor_lives_on() -> None:
-    async with open_actor(Counter) as counter:
-        with pytest.raises(Rejected, match="no"):
-            await counter.ask(Later(_rejects))
-        assert counter.snapshot().rejected == 1
-        assert await counter.ask(Add(1)) == 1
-
-
-async def test_deferred_work_that_fails_is_a_crash_of_its_actor() -> None:
-    async def fails() -> int:
-        await trio.sleep(1)
-        raise OSError("lost")
-
-    outcomes: list[BaseException | None] = []
-
-    async def ask(work: Callable[[], Any]) -> None:
-        with pytest.raises(ActorCrashed) as caught:
-            await counter.ask(Later(work))
-        outcomes.append(caught.value.__cause__)
-
-    with pytest.raises(OSError, match="lost"):
-        async with open_actor(Counter) as counter:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(ask, fails)
-                nursery.start_soon(ask, partial(trio.sleep, 50))
-            await trio.sleep_forever()
-    assert [str(outcome) for outcome in outcomes] == ["lost", "lost"]
-
-
-async def test_deferred_work_nobody_waits_for_ends_if_its_ask_says_so(
-    events: list[Event],
-) -> None:
-    @attrs.frozen
-    class Drop(Ask[Counter, int]):
-        abandon = "cancel"
-
-    @attrs.frozen
-    class Keep(Ask[Counter, int]):
-        pass
-
-    log: list[str] = []
-
-    class Deferring(Counter):
-        async def _work(self, name: str) -> int:
-            try:
-                await trio.sleep(5)
-            except trio.Cancelled:
-                log.append(f"{name} cancelled at {trio.current_time():g}")
-                raise
-            log.append(f"{name} done")
-            return 1
-
-        @Drop.handled
-        def drop(self, m: Drop) -> Deferred[int]:
-            return self.ctx.defer(lambda: self._work("drop"))
-
-        @Keep.handled
-        def keep(self, m: Keep) -> Deferred[int]:
-            return self.ctx.defer(lambda: self._work("keep"))
-
-    async with open_actor(Deferring, on_event=[events.append]) as actor:
-        with trio.move_on_after(1):
-            await actor.ask(Keep())
-        with trio.move_on_after(1):
-            await actor.ask(Drop())
-        await trio.sleep(10)
-        assert await actor.ask(Add(1)) == 1
-    assert log == ["drop cancelled at 2", "keep done"]
-    assert [e.message for e in events if isinstance(e, LateReply)] == [Keep()]
-
-
-async def test_only_an_ask_in_hand_can_be_deferred() -> None:
-    class Misled(Counter):
-        async def started(self) -> None:
-            with pytest.raises(RuntimeError, match=r"misled: defer\(\) answers an ask"):
-                self.ctx.defer(_rejects)
-
-        @Fail.handled
-        def fail(self, m: Fail) -> None:
-            with pytest.raises(RuntimeError, match=r"use ctx.start\(\)"):
-                self.ctx.defer(_rejects)
-
-    async with open_actor(Misled, name="misled") as misled:
-        misled.tell(Fail(ValueError()))
-        assert await misled.ask(Add(1)) == 1
 
 
 # -- cancellation and failure at once ------------------------------------------
@@ -350,30 +260,7 @@ async def test_an_asker_is_told_when_an_interrupt_ends_the_handler() -> None:
     assert [type(leaf) for leaf in _leaves(caught.value)] == [KeyboardInterrupt]
 
 
-# -- entering and leaving ------------------------------------------------------
-
-
-async def test_who_is_cancelled_before_anything_began_leaves_at_once(
-    events: list[Event],
-) -> None:
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        async with open_actor(Counter, on_event=[events.append]):
-            raise AssertionError("was entered")
-    assert scope.cancelled_caught
-    assert trio.current_time() == 0
-    assert not [e for e in events if isinstance(e, Started)]
-
-
-async def test_who_is_cancelled_while_an_actor_starts_leaves_at_once() -> None:
-    class Slow(Actor):
-        async def started(self) -> None:
-            await trio.sleep(100)
-
-    with trio.move_on_after(1):
-        async with open_actor(Slow):
-            raise AssertionError("was entered")
-    assert trio.current_time() == 1
+# -- without metrics ------------------------------------------------------------
 
 
 async def test_messages_are_not_timed_without_metrics() -> None:

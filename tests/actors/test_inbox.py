@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
     ActorGone,
     Ask,
+    AskTimeout,
     Exit,
     Inbox,
     Rejected,
+    Suspend,
     Tell,
     function_actor,
     open_actor,
@@ -153,3 +157,59 @@ async def scribe(inbox: Inbox[Desk], log: list[str]) -> None:
             log.append("counted")
         else:
             log.append(envelope.message.text)
+
+
+async def test_it_is_woken_by_what_gets_the_place_of_an_ask_that_was_given_up() -> None:
+    log: list[str] = []
+    async with open_actor(picky(log), mailbox=1) as desk:
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.1):
+                nursery.start_soon(desk.send, Note("go on"))
+                await desk.ask(Count())
+        await trio.sleep(0.1)
+        assert desk.snapshot().handled == 1, "the note"
+
+
+@function_actor
+async def busy(inbox: Inbox[Desk], jump: float, log: list[str]) -> None:
+    """Takes three seconds for a note, ``jump`` of them in one step."""
+    clock = trio.lowlevel.current_clock()
+    assert isinstance(clock, MockClock)
+    async for envelope in inbox:
+        await trio.sleep(3 - jump)
+        clock.jump(jump)
+        assert isinstance(envelope.message, Note)
+        log.append(envelope.message.text)
+
+
+@pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.parametrize("jump", [0, 1, 2.5])
+async def test_a_suspension_nobody_waits_for_any_more_does_not_happen(
+    jump: float, attempt: int
+) -> None:
+    """Whoever has its turn first after the step: the function, or the deadlines."""
+    log: list[str] = []
+    async with open_actor(busy(jump, log)) as desk:
+        desk.tell(Note("in hand"))
+        await wait_all_tasks_blocked()
+        with pytest.raises(AskTimeout) as caught:
+            await desk.ask(Suspend(), timeout=2.8)
+        assert not caught.value.started
+        desk.tell(Note("next"))
+        await trio.sleep(5)
+        assert desk.snapshot().state == "running"
+    assert log == ["in hand", "next"]
+
+
+@attrs.frozen
+class Choose(Ask[Desk, Literal["yes", "no"]]):
+    pass
+
+
+async def test_a_reply_of_a_kind_that_only_checkers_know_is_given_as_it_is() -> None:
+    @function_actor
+    async def decided(inbox: Inbox[Desk]) -> None:
+        (await inbox.receive(Choose)).reply("yes")
+
+    async with open_actor(decided()) as desk:
+        assert await desk.ask(Choose()) == "yes"

@@ -9,9 +9,17 @@ import pytest
 import trio
 import trio.lowlevel
 
-from actors import Actor, Ask, Exit, Ref, Tell, open_actor
+from actors import Actor, ActorGone, Ask, Exit, Ref, Rejected, Tell, open_actor
 from actors._core.runtime import Runtime
-from supervision import Backoff, Child, Intensity, StopChild, Supervisor, System
+from supervision import (
+    Backoff,
+    Child,
+    Intensity,
+    StartChild,
+    StopChild,
+    Supervisor,
+    System,
+)
 
 
 @attrs.frozen
@@ -174,3 +182,48 @@ def test_a_role_nobody_can_ask_for_any_more_is_forgotten() -> None:
     role = Child("b", Part)
     assert registry.ref(role, "b", 1) is registry.ref(role, "b", 1)
     assert len(registry._refs) == 1
+
+
+async def test_what_a_supervisor_does_not_bring_back_is_gone_with_all_below_it() -> (
+    None
+):
+    low, kept = Child("low", Part), Child("kept", Part, groups=["g"])
+    late = Child("late", lambda: Supervisor(low))
+    inner = Child("inner", lambda: Supervisor(kept))
+    async with System(inner) as system:
+        await system.ref(inner).ask(StartChild(late))
+        refs = [system.ref(child) for child in (kept, low)]
+        assert system.find("app/inner/late/low", Part) is refs[1]
+        await system.restart(inner)
+        assert refs[0].gone is None
+        assert system.find("app/inner/kept", Part) is refs[0]
+        assert system.members("g", Part) == (refs[0],)
+        assert refs[1].gone is not None
+        with pytest.raises(LookupError):
+            system.find("app/inner/late/low", Part)
+
+
+async def test_what_a_supervisor_that_fails_to_start_again_had_is_gone() -> None:
+    a, b, foreign = (Child(name, Part) for name in ("a", "b", "foreign"))
+    first = [[a, b]]
+    inner = Child(
+        "inner",
+        lambda: Supervisor(*(first.pop() if first else [foreign, a, b])),
+        restart="temporary",
+    )
+    async with System(foreign, inner) as system:
+        with pytest.raises(Rejected, match="foreign is already a child of app"):
+            await system.restart(inner)
+        for child in (a, b):
+            with pytest.raises(ActorGone):
+                await system.ref(child).ask(Members("g"), timeout=60)
+        assert await system.ref(foreign).ask(Members("g")) == ()
+
+
+def test_who_has_left_may_leave_again() -> None:
+    registry = Runtime().registry
+    parent, role = Child("parent", Part), Child("part", Part)
+    above = registry.ref(parent, "parent", 1)
+    for _ in range(2):
+        registry.dismiss(above, role)
+    assert registry.below(above) == []
