@@ -105,9 +105,7 @@ class Host(Generic[P]):
                     await services.start(self.runtime.run)
                     with self._shield:
                         async with trio.open_nursery() as home:
-                            # Else cancelled before there was a life.
-                            if not self.leaving.is_set():
-                                exit_ = await self._life(home).live(self._started)
+                            exit_ = await self._live(home)
                     services.cancel_scope.cancel()
         finally:
             # What was cancelled from outside has no result, but has left its exit.
@@ -115,6 +113,11 @@ class Host(Generic[P]):
             self.runtime.registry.close(self.ref, exit_)
             self.runtime.registry.close_all(exit_)
             self.cancel_block(f"{self.ref.path} has ended ({exit_.kind})")
+
+    async def _live(self, home: trio.Nursery) -> Exit:
+        if self.leaving.is_set():
+            return Exit("killed")  # cancelled before there was a life
+        return await self._life(home).live(self._started)
 
     def _started(self) -> None:
         self.was_up = True

@@ -6,13 +6,16 @@ import heapq
 import math
 from collections.abc import Callable
 from itertools import count
-from typing import Protocol
+from typing import Protocol, cast
 
 import trio
 
 
 class Alarm(Protocol):
-    """Something that is due at some time. ``ring`` must not wait, and not raise."""
+    """Something that is due at some time.
+
+    ``ring`` is called only while it is pending, and must not wait, and not raise.
+    """
 
     @property
     def pending(self) -> bool:
@@ -101,5 +104,4 @@ class ScheduledCall:
     def ring(self) -> None:
         """Call it."""
         fn, self._fn = self._fn, None
-        if fn is not None:
-            fn()
+        cast("Callable[[], object]", fn)()

@@ -74,6 +74,5 @@ class Record:
         return f"{self.path} is {self.state}{current}"
 
     def waits_no_more_for(self, other: Mailbox) -> None:
-        """Take an edge from the wait-for graph, if it is still there."""
-        if other in self.waits_for:
-            self.waits_for.remove(other)
+        """Take an edge from the wait-for graph."""
+        self.waits_for.remove(other)

@@ -9,7 +9,7 @@ from actors._core.mailbox import Mailbox, Overflow
 from actors._core.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from actors._core.exits import Exit
     from actors._core.runtime import Runtime
@@ -88,8 +88,7 @@ class Registry:
 
     def _forget(self, ref: Ref[Any]) -> None:
         del self._parents[ref]
-        if self._paths.get(ref.path) is ref:
-            del self._paths[ref.path]
+        del self._paths[ref.path]
         for group in self._tags.pop(ref, ()):
             members = self._groups[group]
             del members[ref]
@@ -114,9 +113,6 @@ class Registry:
         """The roles of a group, in the order in which they joined."""
         return tuple(self._groups.get(group, ()))
 
-    def __iter__(self) -> Iterator[Ref[Any]]:
-        return iter(tuple(self._paths.values()))
-
     # -- the end ----------------------------------------------------------------------
 
     def close(self, ref: Ref[Any], exit_: Exit) -> None:
@@ -129,6 +125,4 @@ class Registry:
         """Close every ref there is, also of roles that nobody ever adopted."""
         for ref in list(self._refs.values()):
             ref._mailbox.close(exit_)
-        for parent in list(self._adopted):
-            self.release(parent)
         self._paths.clear()

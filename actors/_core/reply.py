@@ -95,17 +95,14 @@ class Call:
 
     def ring(self) -> None:
         """Abandon on behalf of the asker, whose time is over, and tell it so."""
-        task, started = self.task, self.by is not None
-        if task is not None:
-            error = self._overdue(started=started)
-            self.abandon()
-            reschedule(task, Error(error))
+        task, error = self.task, self._overdue(started=self.by is not None)
+        self.abandon()
+        reschedule(cast("Task", task), Error(error))
 
     def time_out(self) -> None:
-        """The reader found it overdue: it is not in the mailbox any more."""
+        """The reader found it pending and overdue; it has left the mailbox."""
         task, self.task = self.task, None
-        if task is not None:
-            reschedule(task, Error(self._overdue(started=False)))
+        reschedule(cast("Task", task), Error(self._overdue(started=False)))
 
     def _overdue(self, *, started: bool) -> AskTimeout:
         box = self.mailbox

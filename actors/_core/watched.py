@@ -27,9 +27,6 @@ class Watched(Generic[R]):
     def __await__(self) -> Generator[Any, Any, R]:
         return cast("Generator[Any, Any, R]", self)
 
-    def __iter__(self) -> Watched[R]:
-        return self
-
     def __next__(self) -> Any:
         trap = self._send(None)
         self._waits()

@@ -116,6 +116,17 @@ async def test_a_rejection_is_an_answer_and_the_actor_lives_on() -> None:
         assert await worker.ask(Double(1)) == 2
 
 
+async def test_a_rejection_of_what_was_told_is_a_failure_as_nobody_hears_it() -> None:
+    class Picky(Worker):
+        def note(self, m: Note) -> None:
+            raise Rejected(m.text)
+
+    with pytest.raises(Rejected, match="not this"):
+        async with open_actor(Picky) as picky:
+            picky.tell(Note("not this"))
+            await trio.sleep_forever()
+
+
 async def test_a_failing_handler_crashes_its_actor_and_tells_the_asker_why() -> None:
     with pytest.raises(ActorCrashed) as caught:
         async with open_actor(Worker) as worker:

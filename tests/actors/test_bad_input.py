@@ -101,6 +101,13 @@ async def test_a_message_that_can_change_is_refused_where_it_is_sent(
         assert desk.gone is None
 
 
+def test_a_message_class_without_a_source_is_named_by_its_module() -> None:
+    made: type[Tell[Any]] = attrs.make_class("Made", {}, bases=(Tell,))
+    made.__module__ = "made.up"
+    with pytest.raises(TypeError, match=r"made\.up\.Made is a .* not frozen"):
+        made.handled(lambda self, m: None)
+
+
 async def test_frozen_messages_of_all_kinds_are_accepted() -> None:
     class Fixer(Desk):
         @Fixed.handled

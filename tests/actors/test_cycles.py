@@ -250,36 +250,20 @@ async def test_who_asks_for_a_deferred_answer_does_not_wait_for_the_reader() -> 
         assert trio.current_time() == 1
 
 
-async def test_a_task_that_outlives_its_handler_may_ask_its_own_actor() -> None:
-    heard: list[str] = []
+async def test_who_waits_by_two_ways_for_the_same_is_no_cycle() -> None:
+    system, (a, b, c, d, e) = system_of("abcde")
 
-    async def ask(ref: Ref[Worker]) -> None:
-        heard.append(await ref.ask(Ping()))
+    async def ask_both(worker: Worker) -> None:
+        async with trio.open_nursery() as nursery:
+            for ref in (b, c):
+                nursery.start_soon(ref.ask, Do(asks(d, Do(sleeps(1)))))
 
-    async def start(worker: Worker) -> None:
-        worker.nursery.start_soon(ask, worker.ctx.me)
-
-    async with open_actor(Worker, name="me") as me:
-        await me.ask(Do(start))
+    async with system, trio.open_nursery() as nursery:
+        nursery.start_soon(a.ask, Do(ask_both))
         await wait_all_tasks_blocked()
-    assert heard == ["me"]
-
-
-async def test_a_task_that_outlives_its_handler_answers_no_other_question() -> None:
-    async def misplaced(worker: Worker) -> None:
-        with pytest.raises(RuntimeError, match="none is being handled here"):
-            worker.ctx.defer(trio.lowlevel.checkpoint)
-        async with worker.ctx.operation("beside", hard=100):
-            await trio.sleep(5)
-
-    async def start(worker: Worker) -> None:
-        worker.nursery.start_soon(misplaced, worker)
-
-    with pytest.raises(ActorCrashed, match="timeout"):
-        async with open_actor(Worker, handler_timeout=3) as worker:
-            await worker.ask(Do(start))
-            await worker.ask(Do(sleeps(20)))
-    assert trio.current_time() == 3, "its operation was not the handler's"
+        assert {*a.snapshot().waits_for} == {"app/b", "app/c"}
+        assert await e.ask(Do(asks(a, Ping()))) == "app/a"
+        assert trio.current_time() == 2
 
 
 async def test_a_timer_of_an_actor_may_lead_to_any_question() -> None:

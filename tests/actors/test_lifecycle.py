@@ -7,6 +7,7 @@ from functools import partial
 import attrs
 import pytest
 import trio
+from parts import Crash, Life, Part
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Actor, Ask, Exit, OperationTimeout, Tell, open_actor
@@ -20,6 +21,7 @@ from actors.events import (
     Started,
     Stopped,
 )
+from supervision import Child, Intensity, System, SystemFailed
 
 
 @attrs.frozen
@@ -241,3 +243,31 @@ async def test_a_stack_report_sees_through_a_suspended_handler() -> None:
         assert root is not None
         look(root)
     assert "work" in frames
+
+
+async def test_every_incarnation_is_a_new_object() -> None:
+    made: list[Part] = []
+
+    def make() -> Part:
+        made.append(Part())
+        return made[-1]
+
+    part = Child("part", make)
+    async with System(part) as system:
+        system.ref(part).tell(Crash())
+        assert await system.ref(part).ask(Life()) == 2
+    first, second = made
+    assert first is not second
+
+
+async def test_a_factory_that_makes_the_same_object_again_is_told_so() -> None:
+    same = Part()
+    part = Child("part", lambda: same)
+    with pytest.raises(SystemFailed) as caught:
+        async with System(part, intensity=Intensity(1)) as system:
+            system.ref(part).tell(Crash())
+            await trio.sleep(60)
+    failure = caught.value.__cause__
+    while failure is not None and not isinstance(failure, TypeError):
+        failure = failure.__cause__
+    assert "the factory of app/part must make a new object each time" in str(failure)

@@ -10,7 +10,7 @@ import trio
 from hypothesis import given, strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors import Actor, ActorError, ActorGone, Ask, Tell, open_actor
+from actors import Actor, ActorError, ActorGone, Ask, GetState, Tell, open_actor
 from actors._core.runtime import Runtime
 from actors.events import Event, MailboxHigh, MailboxNormal
 from actors.host import Host
@@ -197,3 +197,16 @@ async def test_the_wait_for_room_counts_from_when_somebody_reads() -> None:
         async with host:
             await trio.sleep(1.5)
             assert host.ref.snapshot().room_wait_time == 0
+
+
+async def test_abandoned_system_asks_take_and_give_no_place() -> None:
+    async with open_actor(Slow, mailbox=2) as slow:
+        for _ in range(2):
+            slow.tell(Put(0))
+            await wait_all_tasks_blocked()
+            for _ in range(5):
+                with trio.move_on_after(0):
+                    await slow.ask(GetState())
+            assert [slow.tell(Put(n)) for n in range(3)] == [True, True, False]
+            assert slow.snapshot().mailbox == 2
+            await trio.sleep(10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -176,33 +175,6 @@ async def test_what_expired_during_a_long_step_never_begins(attempt: int) -> Non
         assert not caught.value.started
         await wait_all_tasks_blocked()
     assert log == []
-
-
-Outcome = tuple[Callable[[Ref[Worker]], Awaitable[int]], object, bool]
-
-OUTCOMES: dict[str, Outcome] = {
-    "reply": (lambda r: r.ask(Work(1)), 1, True),
-    "rejected": (lambda r: r.ask(Work(1, "reject")), Rejected, True),
-    "crashed": (lambda r: r.ask(Work(1, "boom")), ActorCrashed, True),
-    "timeout, begun": (lambda r: r.ask(Work(1, "hang"), timeout=1), AskTimeout, True),
-    "timeout, not begun": (lambda r: r.ask(Work(1), timeout=0), AskTimeout, False),
-    "unhandled": (lambda r: r.ask(Unknown()), Unhandled, False),
-}
-
-
-@pytest.mark.parametrize("name", OUTCOMES)
-async def test_each_outcome_says_whether_the_handler_may_have_run(name: str) -> None:
-    ask, expected, executed = OUTCOMES[name]
-    log: list[Any] = []
-    child = Child("worker", lambda: Worker(log))
-    async with System(child) as system:
-        try:
-            outcome: object = await ask(system.ref(child))
-        except Exception as error:
-            outcome = type(error)
-            assert getattr(error, "started", executed) == executed  # noqa: PT017
-    assert outcome == expected
-    assert bool(log) == executed
 
 
 # -- random plans --------------------------------------------------------------

@@ -81,34 +81,6 @@ async def test_a_crashed_child_is_restarted_and_its_mailbox_survives(
     ]
 
 
-async def test_every_incarnation_is_a_new_object() -> None:
-    made: list[Part] = []
-
-    def make() -> Part:
-        made.append(Part())
-        return made[-1]
-
-    part = Child("part", make)
-    async with System(part) as system:
-        system.ref(part).tell(Crash())
-        assert await system.ref(part).ask(Life()) == 2
-    first, second = made
-    assert first is not second
-
-
-async def test_a_factory_that_makes_the_same_object_again_is_told_so() -> None:
-    same = Part()
-    part = Child("part", lambda: same)
-    with pytest.raises(SystemFailed) as caught:
-        async with System(part, intensity=Intensity(1)) as system:
-            system.ref(part).tell(Crash())
-            await trio.sleep(60)
-    failure = caught.value.__cause__
-    while failure is not None and not isinstance(failure, TypeError):
-        failure = failure.__cause__
-    assert "the factory of app/part must make a new object each time" in str(failure)
-
-
 async def test_the_message_in_hand_is_not_replayed() -> None:
     part = Child("part", Part, handler_timeout=5)
     async with System(part) as system:
