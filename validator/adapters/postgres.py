@@ -270,14 +270,21 @@ async def _connect(dsn: str, schema: str, limits: Limits) -> Connection:
     except TimeoutError:
         raise _timed_out("connect") from None
     except (OSError, asyncpg.PostgresError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise StoreUnavailable(f"cannot connect to the database: {reason}") from None
+        raise _cannot_connect(error) from None
     try:
         await _set_limits(connection, limits)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        connection.terminate()
+        raise _cannot_connect(error) from error
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+def _cannot_connect(error: Exception) -> StoreUnavailable:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return StoreUnavailable(f"cannot connect to the database: {reason}")
 
 
 async def _set_limits(connection: Connection, limits: Limits) -> None:
