@@ -123,6 +123,8 @@ class Supervisor(Parent):
             intensity=intensity,
             healthy=self._backoff.healthy,
         )
+        # Until they are started there are none, for `leave` and whoever looks.
+        self._roles = cast("Roles", ())
         self._charged: deque[Exit] = deque(maxlen=intensity.restarts + 1)
         self._blame = Exit("failed")
         """What the next backoff is for."""

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 import trio
 from hypothesis import given, strategies as st
-from parts import CALM, Crash, End, Fragile, Life, Nap, Part
+from parts import AT_ONCE, CALM, Crash, End, Fragile, Life, Nap, Part
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import (
@@ -129,6 +129,29 @@ async def test_too_many_restarts_fail_the_system_with_their_history(
     (escalated,) = [e for e in events if isinstance(e, Escalated)]
     assert (escalated.path, escalated.child) == ("app", "part")
     assert system.ref(other).gone is not None
+
+
+async def test_a_supervisor_that_fails_before_it_starts_its_children_harms_nobody() -> (
+    None
+):
+    starts: list[str] = []
+
+    class Branch(Supervisor):
+        async def started(self) -> None:
+            starts.append(self.ctx.me.path)
+            assert self.ctx.me.snapshot().children == []
+            if len(starts) == 2:
+                raise OSError("what it needs is away")
+            await super().started()
+
+    part, other = Child("part", Part), Child("other", Part)
+    branch = Child("branch", lambda: Branch(part, intensity=Intensity(0)))
+    async with System(branch, other, intensity=CALM, backoff=AT_ONCE) as system:
+        system.ref(part).tell(Crash())  # so that the branch fails, and starts again
+        await trio.sleep(1)
+        assert await system.ref(other).ask(Life()) == 1
+        assert await system.ref(part).ask(Life()) == 2
+    assert len(starts) == 3
 
 
 async def test_a_nested_supervisor_that_gives_up_is_restarted_with_its_children() -> (
