@@ -355,6 +355,8 @@ class Supervisor(Parent):
             # A child that asks us now must not wait for us: nobody serves any more.
             box.close(exit_)
         box.waits_for.extend(role.ref._mailbox for role in self._roles)
+        for role in self._roles:
+            role.call_off()
         await self._stop_all(tuple(self._roles))
         if any(role.state == "stuck" for role in self._roles) and self.on_held_up:
             self.on_held_up()

@@ -179,6 +179,19 @@ async def test_children_a_restarted_supervisor_does_not_know_are_gone() -> None:
         assert await system.ref(part).ask(Life()) == 2
 
 
+async def test_nobody_is_restarted_while_siblings_are_being_stopped() -> None:
+    log: list[str] = []
+    slow = Backoff(first=2.0, cap=2.0)
+    part, busy = Child("part", lambda: Part(log)), Child("busy", Part)
+    async with trio.open_nursery() as nursery:
+        async with System(part, busy, backoff=slow, intensity=CALM) as system:
+            # The asker outlives the system.
+            nursery.start_soon(system.ref(busy).ask, Nap(4.5))  # noqa: ASYNC111
+            system.ref(part).tell(Crash())
+            await wait_all_tasks_blocked()
+    assert log == ["+app/part", "-app/part"]
+
+
 async def test_children_come_and_go_while_it_runs() -> None:
     async with System() as system:
         ref = await system.start(Child("late", Part))
