@@ -117,7 +117,9 @@ class Host(Generic[P]):
     async def _live(self, home: trio.Nursery) -> Exit:
         if self.leaving.is_set():
             return Exit("killed")  # cancelled before there was a life
-        return await self._life(home).live(self._started)
+        life = self._life(home, self._started)
+        life.make()
+        return await life.live()
 
     def _started(self) -> None:
         self.was_up = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -83,13 +83,13 @@ class Role:
         "_seen_off",
         "_settled",
         "_start_limit",
-        "_up",
         "child",
         "cleaned",
         "cleaning",
         "comes_up",
         "crash",
         "goes_down",
+        "is_up",
         "last",
         "ref",
     )
@@ -112,9 +112,10 @@ class Role:
         self._left_over: tuple[Path, ...] = ()
         """Temporary directories that their cleanups should have removed."""
         self._life: Incarnation | None = None
-        self._backoff: trio.CancelScope | None = None
-        self._start_limit: ScheduledCall
-        self._up = False
+        self._backoff: ScheduledCall | None = None
+        self._start_limit: ScheduledCall | None = None
+        self.is_up = False
+        """Whether its latest incarnation has been up; false again with the next."""
         self._asked = False
         """Whether it is to stop, so that its end is no news."""
         self._seen_off = False
@@ -149,15 +150,45 @@ class Role:
         What comes of it is reported: `ChildStarted` and later `ChildExited`, or
         `StartFailed`. Once it was told to stop, nothing is but what `see_off` says.
         """
-        self._up = self._asked = self._seen_off = False
-        self._begun, self._over, self._settled = (Moment() for _ in range(3))
-        self._backoff = trio.CancelScope() if delay else None
-        self.state = "backing off" if delay else "starting"
+        self.is_up = self._asked = self._seen_off = False
+        self._begun, self._over, self._settled = Moment(), Moment(), Moment()
         self.ref._mailbox.reopen()
         self.ref._mailbox.waits_for.clear()
-        self._roles.spawn(self._play, delay)
+        if delay:
+            self.state = "backing off"
+            self._backoff = self._roles.call_in(delay, self._begin)
+        else:
+            self._begin()
         if self._left_over:
             self._roles.spawn(self._remove_left_over)
+
+    def _begin(self) -> None:
+        child, nursery = self.child, self._roles.nursery
+        life = self._life = Incarnation(
+            self.ref,
+            self._make,
+            nursery,
+            self._has_come_up,
+            handler_timeout=child.handler_timeout,
+            cleanup=child.cleanup,
+        )
+        life.make()
+        if not life.ready:
+            self._start_limit = self._roles.call_in(
+                child.start_timeout, self._is_too_slow
+            )
+        nursery.start_soon(self._play, life, name=self.ref.path)
+
+    def call_off(self) -> None:
+        """Do not start it after all, if its start has been put off."""
+        if self._backoff is not None and self._backoff.pending:
+            self._backoff.cancel()
+            self._is_over()
+
+    def _is_over(self) -> None:
+        self.state = "stopped"
+        for moment in (self._begun, self._over, self._settled):
+            moment.comes()
 
     async def begun(self) -> None:
         """Wait until the start is over.
@@ -166,63 +197,43 @@ class Role:
             StartFailed: it did not come up.
         """
         await self._begun.wait()
-        if not self._up:
+        if not self.is_up:
             failure = self.last and self.last.failure
             if isinstance(failure, StartFailed):
                 raise failure
             raise StartFailed(f"{self.ref.path} was stopped while it started")
 
-    async def _play(self, delay: float) -> None:
+    async def _play(self, life: Incarnation) -> None:
         # The whole life of a child is spent in here: each further frame between its
         # task and its reader would cost memory, and a step of every wake-up.
-        exit_: Exit | None = None
+        exit_ = Exit("killed")
         try:
-            if self._backoff is not None:
-                with self._backoff:
-                    await trio.sleep(delay)
-            if not self._asked:
-                exit_ = Exit("killed")
-                life = self._new_life()
-                exit_ = await life.live(self._is_up)
-                if not self._up and not self._asked:
-                    exit_ = self._start_failed(life, exit_)
+            exit_ = await life.live()
+            if not self.is_up and not self._asked:
+                exit_ = self._start_failed(life, exit_)
         finally:
-            if exit_ is not None:
-                self._has_lived(exit_)
-            self.state = "stopped"
-            for moment in (self._begun, self._over, self._settled):
-                moment.comes()
+            self._has_lived(life, exit_)
+            self._is_over()
         if self._asked:
             return
-        if self._up:
-            exit_ = self.last or Exit("killed")
+        if self.is_up:
             failed = exit_.kind not in ("normal", "shutdown")
             self._roles.report(self, ChildExited(self.name, failed))
         else:
             self._roles.report(self, StartHasFailed(self.name))
 
-    def _new_life(self) -> Incarnation:
-        child, task = self.child, trio.lowlevel.current_task()
-        life = Incarnation(
-            self.ref,
-            self._make,
-            cast("trio.Nursery", task.parent_nursery),
-            handler_timeout=child.handler_timeout,
-            cleanup=child.cleanup,
-        )
-        self._life = life
-        limit = life.runtime.now() + child.start_timeout
-        self._start_limit = life.runtime.alarms.call_at(limit, self._is_too_slow)
-        return life
-
-    def _has_lived(self, exit_: Exit) -> None:
-        life, self._life = self._life, None
-        self._start_limit.cancel()
+    def _has_lived(self, life: Incarnation, exit_: Exit) -> None:
+        self._life = None
+        self._cancel_start_limit()
         self.last = self.ref._mailbox.last_exit = exit_
         self.crash = exit_ if exit_.failed else None
-        self.cleaned = None if life is None else life.cleaned
-        if life is not None and life._directory is not None:
+        self.cleaned = life.cleaned
+        if life._directory is not None:
             self._left_over = (*self._left_over, life._directory)
+
+    def _cancel_start_limit(self) -> None:
+        if self._start_limit is not None:
+            self._start_limit.cancel()
 
     async def _remove_left_over(self) -> None:
         directories, self._left_over = self._left_over, ()
@@ -245,14 +256,14 @@ class Role:
             actor.on_held_up = self._held_up
         return actor
 
-    def _is_up(self) -> None:
-        self._up = True
-        self._start_limit.cancel()
+    def _has_come_up(self) -> None:
+        self.is_up = True
+        self._cancel_start_limit()
         self._begun.comes()
         if self._asked:
             return
-        if self.ref._mailbox.incarnations > 1:
-            self._roles.emit(Restarted(self.ref.path, self.ref._mailbox.incarnations))
+        if (number := self.ref._mailbox.incarnations) > 1:
+            self._roles.emit(Restarted(self.ref.path, number))
         self._roles.report(self, ChildStarted(self.name))
 
     def _start_failed(self, life: Incarnation, exit_: Exit) -> Exit:
@@ -290,16 +301,14 @@ class Role:
         if self._asked:
             return
         self._asked = True
-        reason = f"{self.ref.path} is being stopped"
-        if self._backoff is not None:
-            self._backoff.cancel(reason=reason)
+        self.call_off()
         if life is None or self.state == "stuck":
             return
         self.state = "stopping"
-        if self._up:
+        if self.is_up:
             self.ref._mailbox.post(STOP)
         else:
-            life.interrupt(None, reason)
+            life.interrupt(None, f"{self.ref.path} is being stopped")
 
     def call_off(self) -> None:
         """Let no incarnation begin any more, although its turn to stop has not come."""
@@ -327,7 +336,7 @@ class Role:
         await _within(self._patience(), settled)
         if settled.has_come or life is None:
             return over.has_come
-        if self._up:  # a start has been cancelled already
+        if self.is_up:  # a start has been cancelled already
             self.kill(f"{self.ref.path} did not stop in time")
             parent = isinstance(life.actor, Parent)
             await _within(math.inf if parent else self._unwinding(), settled)
@@ -337,8 +346,7 @@ class Role:
 
     def kill(self, reason: str) -> None:
         """Cancel it, and all below it at once; their cleanups have their budgets."""
-        if self._backoff is not None:
-            self._backoff.cancel(reason=reason)
+        self.call_off()
         life = self._life
         if life is not None:
             life.kill(reason)
@@ -348,7 +356,7 @@ class Role:
     def _patience(self) -> float:
         # The children of a supervisor have limits of their own.
         actor = None if self._life is None else self._life.actor
-        if not self._up:
+        if not self.is_up:
             return math.inf if isinstance(actor, Parent) else self._unwinding()
         if self.child.shutdown is not None:
             return self.child.shutdown
@@ -370,7 +378,7 @@ class Role:
         if life is None:
             return
         self._give_up_hope(life)
-        if not self._up and not self._asked:
+        if not self.is_up and not self._asked:
             self._asked = True
             self._roles.spawn(self.see_off)
 

@@ -115,6 +115,7 @@ class Supervisor(Parent):
         intensity.check_reachable(self._backoff)
         check_children(children)
         self._children = children
+        self._strategy = strategy
         self._auto_shutdown: AutoShutdown = auto_shutdown
         self._planner = Planner(
             children,
@@ -133,7 +134,11 @@ class Supervisor(Parent):
         me = self.ctx.me._mailbox
 
         def report(role: Role, event: Event) -> None:
-            me.post(Report(role, event, trio.current_time()))
+            now = self.ctx._life.runtime.now()
+            if self._strategy == "one_for_one" and type(event) is ChildStarted:
+                self._note(role, event, now)  # nothing follows from it for anybody
+            else:
+                me.post(Report(role, event, now))
 
         self._roles = Roles(self.ctx, report, self.recorder, self.collector)
         try:
@@ -259,12 +264,14 @@ class Supervisor(Parent):
 
     @Report.handled
     def reported(self, m: Report) -> None:
-        role, event = m.role, m.event
+        self._note(m.role, m.event, m.at)
+
+    def _note(self, role: Role, event: Event, now: float) -> None:
         if self._roles.get(role.name) is not role:
             return  # of a former incarnation of this supervisor
         if role.cleaning and not isinstance(event, ChildStarted | ChildStuck):
             self._complete_cleanup(role)
-        self._handle(event, m.at, role)
+        self._handle(event, now, role)
         self._tell(role, event)
 
     def _tell(self, role: Role, event: Event) -> None:
@@ -362,6 +369,8 @@ class Supervisor(Parent):
             self.on_held_up()
 
     async def _stop_all(self, roles: Sequence[Role]) -> None:
+        for role in roles:
+            role.call_off()  # or its delay may be over while others stop
         for role in reversed(roles):
             await self._stop(role)
 

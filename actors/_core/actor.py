@@ -115,6 +115,16 @@ class Actor:
         return Watched(life.read(self), life.waits)
 
     @property
+    def _starts(self) -> bool:
+        """Whether anything of its start has to be awaited."""
+        kind = type(self)
+        return not (
+            kind.started is Actor.started
+            and kind.run is Actor.run
+            and kind.leave is Actor.leave
+        )
+
+    @property
     def _kind(self) -> str:
         """What kind of actor this is, for reports."""
         return type(self).__qualname__

@@ -50,11 +50,13 @@ class Incarnation(Reader):
         "_failure",
         "_interrupted",
         "_killed",
+        "_on_up",
         "_timers",
         "_watched",
         "actor",
         "cleaned",
         "operations",
+        "ready",
         "ref",
         "starting",
         "steps",
@@ -67,6 +69,7 @@ class Incarnation(Reader):
         ref: Ref[Any],
         factory: Callable[[], object],
         home: trio.Nursery,
+        on_up: Callable[[], object],
         *,
         handler_timeout: float | None,
         cleanup: float,
@@ -81,6 +84,9 @@ class Incarnation(Reader):
         self._timers: dict[Hashable, Timer] | None = None
         self._watched: dict[object, Mailbox] | None = None
         self._factory = factory
+        self._on_up = on_up
+        """Called once, as soon as it is ready; if it never is, it did not start."""
+        self.ready = False
         self._directory: Path | None = None
         self.starting: trio.CancelScope | None = None
         """Round ``started()`` alone, so that what it began can be ended in order."""
@@ -92,19 +98,33 @@ class Incarnation(Reader):
         self.cleaned: Cleaned | None = None
         """What the cleanup did, once it is over."""
 
-    async def live(self, started: Callable[[], object]) -> Exit:
-        """Live from the factory to the last cleanup step; say how it ended.
+    def make(self) -> None:
+        """Make the actor; it is `ready` then, if nothing of its start has to wait.
 
-        ``started`` is called once the actor is ready. If the result comes without
-        that, it did not start.
+        To be called once, before `live`, which fails with what the factory raises.
         """
         box = self.mailbox
-        owner.set(box)
         box.life, box.state = self, "starting"
+        try:
+            actor = _checked(self._factory(), box.path)
+        except Exception as error:
+            self._failure = error
+            return
+        self.actor = actor
+        actor.ctx = Context(self.ref, self)
+        box.serve(actor._kind, actor._handles)
+        if not actor._starts:
+            self._up()
+
+    async def live(self) -> Exit:
+        """Live up to the last cleanup step; say how it ended."""
+        box = self.mailbox
+        owner.set(box)
+        serving.set(box)
         self.task = trio.lowlevel.current_task()
         exit_ = Exit("killed")
         try:
-            exit_ = await self._until_end(started)
+            exit_ = await self._until_end()
         except BaseExceptionGroup as group:
             # Cancelled from outside, and something failed: only the first travels on.
             failed, rest = group.split(Exception)
@@ -134,19 +154,18 @@ class Incarnation(Reader):
                 self.runtime.emit(Stopped(box.path, self.number, exit_))
         return exit_
 
-    async def _until_end(self, started: Callable[[], object]) -> Exit:
+    async def _until_end(self) -> Exit:
         while True:
             self._abandoned = False
+            if self.ready:
+                await self.idle()
             try:
                 with self.scope:
-                    if self.actor is None:
-                        await self._start()
-                        if self._interrupted:
-                            why = self.why_interrupted
-                            return Exit("shutdown" if why is None else "failed", why)
-                        self._up(started)
-                    # `_start` has made the actor, or failed.
-                    exit_ = await cast("Actor", self.actor)._serve(self)
+                    if self.ready or await self._start():
+                        exit_ = await cast("Actor", self.actor)._serve(self)
+                    else:
+                        why = self.why_interrupted
+                        exit_ = Exit("shutdown" if why is None else "failed", why)
                     if exit_ is not None:
                         return exit_
             except Exception as error:
@@ -174,39 +193,35 @@ class Incarnation(Reader):
             return Exit("normal", None, self.message)
         return Exit("killed" if self._killed else "failed", error, self.message)
 
-    async def _start(self) -> None:
-        box = self.mailbox
-        actor = self._factory()
-        if not isinstance(actor, Actor):
-            raise TypeError(f"the factory of {box.path} made {actor!r}, not an Actor")
-        if hasattr(actor, "ctx"):
-            raise TypeError(
-                f"the factory of {box.path} must make a new object each time, but made "
-                f"{actor!r} again: nothing in memory survives an incarnation"
-            )
-        actor.ctx = Context(self.ref, self)
-        self.actor = actor
-        box.serve(actor._kind, actor._handles)
-        serving.set(box)
-        if type(actor).leave is not Actor.leave:
+    async def _start(self) -> bool:
+        """Do what has to be awaited; False: it was interrupted."""
+        actor = self.actor
+        if actor is None:
+            raise cast("Exception", self._failure)  # of the factory
+        kind = type(actor)
+        if kind.leave is not Actor.leave:
             await self.workshop.open()
         if self._interrupted:
             self.actor = None  # nothing of it has begun that would have to end
-            return
-        if type(actor).started is not Actor.started:
+            return False
+        if kind.started is not Actor.started:
             with trio.CancelScope() as self.starting:
                 await actor.started()
-            self.starting = None
+            scope, self.starting = self.starting, None
+            if scope.cancel_called:
+                return False
+        self._up()
+        if kind.run is not Actor.run:
+            self.workshop.start_soon(actor.run)
+        return True
 
-    def _up(self, started: Callable[[], object]) -> None:
-        box, actor = self.mailbox, cast("Actor", self.actor)
-        box.state = "running"
+    def _up(self) -> None:
+        box = self.mailbox
+        self.ready, box.state = True, "running"
         if self.number > 1:
             box.restarts += 1
         self.runtime.emit(Started(box.path, self.number))
-        started()
-        if type(actor).run is not Actor.run:
-            self.workshop.start_soon(actor.run)
+        self._on_up()
 
     # -- what a handler may do ------------------------------------------------------
 
@@ -318,12 +333,12 @@ class Incarnation(Reader):
     def kill(self, reason: str) -> None:
         """Cancel it; cleanup still runs, within its budget. Idempotent."""
         self._killed = True
-        self.scope.cancel(reason=reason)
+        self.cancel(reason)
 
     def _task_failed(self, error: Exception) -> None:
         """A task of the workshop has raised; the nursery has cancelled the others."""
         self._failure = error
-        self.scope.cancel(reason=f"a task of {self.mailbox.path} has failed")
+        self.cancel(f"a task of {self.mailbox.path} has failed")
 
     def _decided(self, exit_: Exit) -> None:
         """It ends so: report it, and settle what was begun; synchronous."""
@@ -388,6 +403,17 @@ class Incarnation(Reader):
     def stack(self) -> list[str]:
         """Where it waits: one ``file:line function`` per frame, outermost first."""
         return stack_of(self.task)
+
+
+def _checked(actor: object, path: str) -> Actor:
+    if not isinstance(actor, Actor):
+        raise TypeError(f"the factory of {path} made {actor!r}, not an Actor")
+    if hasattr(actor, "ctx"):
+        raise TypeError(
+            f"the factory of {path} must make a new object each time, but made "
+            f"{actor!r} again: nothing in memory survives an incarnation"
+        )
+    return actor
 
 
 class _Answer:

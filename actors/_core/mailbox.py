@@ -313,14 +313,18 @@ class Mailbox(Record):
             self.accepts = self.answers = frozenset()
         self.receiver, self.handles = receiver, handles
         if self.clock is float and self.runtime.metrics:
-            self.clock = now = self.runtime.now
-            entries = [(item, now()) for item, _ in self.user]
-            self.user.clear()
-            self.user.extend(entries)
-            self.waiting.update(dict.fromkeys(self.waiting, now()))
+            self.clock = self.runtime.now
+            self._stamp_anew()
         if self.system is not None:
             # A stop was meant for a predecessor that was cancelled before it read it.
             self.system = deque(item for item in self.system if item is not STOP)
+
+    def _stamp_anew(self) -> None:
+        now = self.clock()
+        if self.user:
+            self.user = deque((item, now) for item, _ in self.user)
+        for who in self.waiting:
+            self.waiting[who] = now
 
     def drop_volatile(self) -> None:
         """An incarnation has ended: what was meant for it alone ends with it."""

@@ -105,6 +105,22 @@ class Reader:
         self.given_up: Exit | None = None
         """How it has ended for everybody but itself: work of it does not end."""
 
+    async def idle(self) -> None:
+        """Wait for something to read; outside the scope, which costs time and memory.
+
+        Many actors wait for long, or for ever, for their first message.
+        """
+        box = self.mailbox
+        if not (box.user or box.system or self.scope.cancel_called):
+            box.parked = current_task()
+            await wait_task_rescheduled(box.leave)
+
+    def cancel(self, reason: str) -> None:
+        """Cancel whatever it does."""
+        self.scope.cancel(reason=reason)
+        if self.mailbox.parked is not None:  # idle
+            self.mailbox.wake()
+
     # One function, and long: whatever is called per message is paid per message.
     async def read(self, actor: Actor) -> Exit | None:  # noqa: C901, PLR0912, PLR0915
         """Handle messages until told to stop, or until the scope is spent."""
@@ -297,7 +313,7 @@ class Reader:
         self.given_up, self.mailbox.state = exit_, "stuck"
         self.settle(exit_)
         self.mailbox.close(exit_)
-        self.scope.cancel(reason=f"{self.mailbox.path} was given up")
+        self.cancel(f"{self.mailbox.path} was given up")
 
     def settle(self, exit_: Exit) -> None:
         """Tell whose question was begun that there will be no answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import trio
 
@@ -36,6 +37,11 @@ class Workshop:
     def used(self) -> bool:
         """Whether there is, or has been, a task of it."""
         return self._over is not None
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """That of its tasks, which somebody has waited for with `open`."""
+        return cast("trio.Nursery", self._nursery)
 
     def start_soon(self, job: Job, *args: object) -> None:
         """Spawn a task; if it raises, the others are cancelled and ``failed`` told.
