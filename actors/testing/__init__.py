@@ -1,0 +1,69 @@
+"""Hostile schedules in virtual time, as plain values, for any program on trio.
+
+The layers, each importing only from those below it::
+
+    strategies     what Hypothesis draws; nothing else imports it
+    simulation     `simulate`: run a program under a given schedule
+    _run           one run: who runs, counting steps, noticing that it hangs
+    outcomes       what can be wrong
+    tasks          tasks in words
+    schedule       who runs next
+    trace          what happened
+    _seams         all private names of trio
+
+Nothing here needs pytest, and nothing but `strategies` needs Hypothesis.
+"""
+
+from typing import TYPE_CHECKING
+
+from actors.testing._run import Threads
+from actors.testing._seams import UnknownTrio, check_seams
+from actors.testing.outcomes import (
+    Deadlock,
+    Livelock,
+    NonDeterministic,
+    Pick,
+    SimulationError,
+)
+from actors.testing.schedule import FIFO, OneAtATime, Schedule, Tape
+from actors.testing.simulation import SimResult, World, simulate
+from actors.testing.trace import Entry, Trace
+
+if TYPE_CHECKING:
+    from actors.testing.strategies import schedules
+
+__all__ = [
+    "FIFO",
+    "Deadlock",
+    "Entry",
+    "Livelock",
+    "NonDeterministic",
+    "OneAtATime",
+    "Pick",
+    "Schedule",
+    "SimResult",
+    "SimulationError",
+    "Tape",
+    "Threads",
+    "Trace",
+    "UnknownTrio",
+    "World",
+    "check_seams",
+    "schedules",
+    "simulate",
+]
+
+_BY_HYPOTHESIS = ("schedules",)
+
+# Tracebacks, pickles and documentation name a class by where users import it from.
+for _name in __all__:
+    if _name not in _BY_HYPOTHESIS and isinstance(_value := globals()[_name], type):
+        _value.__module__ = __name__
+
+
+def __getattr__(name: str) -> object:
+    if name in _BY_HYPOTHESIS:
+        from actors.testing import strategies  # noqa: PLC0415 - only if it is used
+
+        return getattr(strategies, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
