@@ -310,11 +310,6 @@ class Role:
         else:
             life.interrupt(None, f"{self.ref.path} is being stopped")
 
-    def call_off(self) -> None:
-        """Let no incarnation begin any more, although its turn to stop has not come."""
-        if self._life is None:
-            self.stop(final=True)
-
     async def see_off(self) -> None:
         """Wait for the end of what was told to stop, and report it."""
         if self._seen_off:

@@ -363,14 +363,12 @@ class Supervisor(Parent):
             box.close(exit_)
         box.waits_for.extend(role.ref._mailbox for role in self._roles)
         for role in self._roles:
-            role.call_off()
+            role.call_off()  # or its delay may be over while others stop
         await self._stop_all(tuple(self._roles))
         if any(role.state == "stuck" for role in self._roles) and self.on_held_up:
             self.on_held_up()
 
     async def _stop_all(self, roles: Sequence[Role]) -> None:
-        for role in roles:
-            role.call_off()  # or its delay may be over while others stop
         for role in reversed(roles):
             await self._stop(role)
 
