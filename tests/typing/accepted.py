@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_type
 
 import attrs
 
-from actors import Actor, Ask, Deferred, Ref, Tell, open_actor
-from supervision import Breakers, Child, StartChild, Supervisor, System, guard
+from actors import (
+    Actor,
+    Ask,
+    Deferred,
+    Envelope,
+    Exit,
+    GetState,
+    Inbox,
+    Ref,
+    Rejected,
+    Resume,
+    Suspend,
+    Tell,
+    Timer,
+    function_actor,
+    open_actor,
+)
+from supervision import (
+    Breakers,
+    Child,
+    StartChild,
+    Supervisor,
+    System,
+    guard,
+    pool_of,
+)
 
 
 @attrs.frozen
@@ -112,3 +137,103 @@ async def alone() -> None:
         assert_type(await scorer.ask(GetScore(1)), "float | None")
     assert_type(await Store().save(Save(1, 1.0)), int)
     Store().reset(Reset())
+
+
+# -- functions as actors -------------------------------------------------------
+
+
+class Paper:
+    """What the function below accepts."""
+
+
+@attrs.frozen
+class Line(Tell[Paper]):
+    text: str
+
+
+@attrs.frozen
+class CountLines(Ask[Paper, int]):
+    pass
+
+
+@attrs.frozen
+class Ended(Tell[Paper]):
+    exit_: Exit
+
+
+@function_actor
+async def paper(inbox: Inbox[Paper], title: str, *, lines: int = 0) -> None:
+    inbox.ctx.every(60, Line(title))
+    first = await inbox.receive(Line)
+    assert_type(first, Envelope[Line])
+    assert_type(first.message.text, str)
+    question = await inbox.receive(CountLines)
+    question.reply(lines)
+    question.reject(Rejected("no more paper"))
+    either = await inbox.receive(Line, CountLines)
+    lines += either.message == Line("end")
+    async for envelope in inbox:
+        assert_type(envelope, Envelope[Any])
+        match envelope.message:
+            case CountLines():
+                envelope.reply(lines)
+            case _:
+                lines += 1
+
+
+async def with_functions() -> None:
+    child = Child("paper", paper("news", lines=3))
+    assert_type(child, Child[Paper])
+    async with System(child) as system, open_actor(paper("more")) as more:
+        assert_type(more, Ref[Paper])
+        assert_type(await system.ref(child).ask(CountLines()), int)
+        assert_type(more.tell(Line("x")), bool)
+        assert_type(await more.ask(GetState()), Mapping[str, object])
+
+
+# -- timers, news of others, and looking them up --------------------------------
+
+
+class Desk(Actor, Paper):
+    """A class that accepts the same."""
+
+    timer: Timer
+
+    async def started(self) -> None:
+        self.timer = self.ctx.after(1, Line("once"), key="line")
+        self.timer = self.ctx.every(1, Line("often"), jitter=0.1)
+        store = self.ctx.find("app/store", Store)
+        assert_type(store, Ref[Store])
+        self.ctx.watch(store, as_=Ended)
+        self.ctx.watch(self.ctx.me, as_=lambda exit_: Line(exit_.kind))
+        assert_type(self.ctx.members("papers", Paper), Sequence[Ref[Paper]])
+        assert_type(await store.stopped(), Exit)
+
+    @Line.handled
+    def line(self, m: Line) -> None:
+        pass
+
+    @Ended.handled
+    async def ended(self, m: Ended) -> None:
+        pass
+
+
+async def what_all_understand(system: System, anybody: Ref[Actor]) -> None:
+    found = system.find("app/desk", Desk)
+    for ref in (anybody, found, system.root):
+        assert_type(await ref.ask(GetState()), Mapping[str, object])
+        await ref.ask(Suspend(), timeout=1)
+        await ref.ask(Resume())
+
+
+# -- refs that stand for others --------------------------------------------------
+
+
+async def in_front_of_others(breakers: Ref[Breakers]) -> None:
+    pool = pool_of(Child("desks", Desk), size=3, route=repr)
+    assert_type(pool, Child[Desk])
+    async with System(pool) as system:
+        desks = system.ref(pool)
+        assert_type(desks.tell(Line("to anybody")), bool)
+        safe: Ref[Paper] = guard(desks, breakers, "desks")
+        await safe.send(Line("through a breaker"))
