@@ -15,6 +15,7 @@ import trio
 from trio.testing import MockClock
 
 import actors
+from actors.events import Event
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -57,6 +58,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             and item.get_closest_marker("real") is None
         ):
             item.add_marker(pytest.mark.trio(run=_virtual_run))
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    """A list to pass as ``on_event=[events.append]``."""
+    return []
 
 
 @pytest.fixture(scope="session")

@@ -2,61 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-import attrs
 import pytest
 import trio
 import trio.lowlevel
+from jobs import Do, Ping, Told, Worker, sleeps
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, ActorCrashed, Ask, Ref, Tell, open_actor
-
-Job = Callable[["Worker"], Awaitable[Any]]
-
-
-@attrs.frozen
-class Do(Ask["Worker", Any]):
-    """Do something in a handler."""
-
-    job: Job
-
-
-@attrs.frozen
-class Note(Tell["Worker"]):
-    pass
-
-
-@attrs.frozen
-class Ping(Ask["Worker", str]):
-    pass
-
-
-class Worker(Actor):
-    nursery: trio.Nursery
-
-    async def started(self) -> None:
-        self.nursery = await self.ctx.enter(trio.open_nursery())
-
-    @Do.handled
-    async def do(self, m: Do) -> Any:
-        return await m.job(self)
-
-    @Note.handled
-    def note(self, m: Note) -> None:
-        pass
-
-    @Ping.handled
-    def ping(self, m: Ping) -> str:
-        return self.ctx.me.path
-
-
-def sleeps(seconds: float) -> Job:
-    async def job(worker: Worker) -> None:
-        await trio.sleep(seconds)
-
-    return job
+from actors import ActorCrashed, Ref, open_actor
 
 
 async def test_a_task_that_outlives_its_handler_may_ask_its_own_actor() -> None:
@@ -97,8 +49,8 @@ async def test_a_task_that_outlives_its_handler_waits_for_room_at_its_own_actor(
     sent: list[float] = []
 
     async def send(ref: Ref[Worker]) -> None:
-        assert ref.tell(Note())
-        await ref.send(Note())
+        assert ref.tell(Told(sleeps(0)))
+        await ref.send(Told(sleeps(0)))
         sent.append(trio.current_time())
 
     async def start(worker: Worker) -> None:
