@@ -13,19 +13,32 @@ from benchmarks.echo import Echo
 from benchmarks.harness import Case, Operate, Spent, cheaper, measure
 from benchmarks.messages import ask, channel, send
 from benchmarks.table import Row
-from supervision import Child, System
+from supervision import Child, Supervisor, System
 
 NO_PYKKA = "pykka is not installed: pip install '.[bench]'"
 PYKKA_TELL = Row("pykka, pinned: tell", 1.2, 3)
 PYKKA_ASK = Row("pykka, pinned: ask", 0.6, 1)
 PYKKA_SPAWN = Row("pykka, pinned: spawn", 3, 5)
+PYKKA_REQUEST = Row("pykka, pinned: spawn, one request each", 1, 3)
 TRIOTP_TELL = Row("triotp, each against its own channel: tell", 3, 10)
 TRIOTP_ASK = Row("triotp, each against its own channel: ask", 2, 4)
 
 
 @asynccontextmanager
 async def spawn() -> AsyncIterator[Operate]:
-    """Start actors of a running system, one after the other."""
+    """Start a supervisor with so many children, which are all up then."""
+    async with System() as system:
+
+        async def operate(n: int) -> None:
+            children = [Child(str(i), Echo) for i in range(n)]
+            await system.start(Child(f"of {n}", lambda: Supervisor(*children)))
+
+        yield operate
+
+
+@asynccontextmanager
+async def spawn_by_request() -> AsyncIterator[Operate]:
+    """Start actors one after the other, and ask for each."""
     async with System() as system:
 
         async def operate(n: int) -> None:
@@ -38,7 +51,7 @@ async def spawn() -> AsyncIterator[Operate]:
 def pykka_rows() -> Iterator[Row]:
     """Threads on the same one core."""
     if find_spec("pykka") is None:
-        for row in PYKKA_TELL, PYKKA_ASK, PYKKA_SPAWN:
+        for row in PYKKA_TELL, PYKKA_ASK, PYKKA_SPAWN, PYKKA_REQUEST:
             yield row.unmeasured(NO_PYKKA)
         return
     from benchmarks import pykka_cases  # noqa: PLC0415 - needs an extra
@@ -49,12 +62,14 @@ def pykka_rows() -> Iterator[Row]:
         "ask": Case(ask, 2_000),
         "pykka ask": Case(pykka_cases.ask, 1_000),
         "spawn": Case(spawn, 200),
+        "request": Case(spawn_by_request, 200),
         "pykka spawn": Case(pykka_cases.spawn, 100),
     }
     spent = measure(cases, rounds=15)
     yield PYKKA_TELL.found(*cheaper(spent, "send", "pykka tell"))
     yield PYKKA_ASK.found(*cheaper(spent, "ask", "pykka ask"))
     yield PYKKA_SPAWN.found(*cheaper(spent, "spawn", "pykka spawn"))
+    yield PYKKA_REQUEST.found(*cheaper(spent, "request", "pykka spawn"))
 
 
 def triotp_rows(python: Path | None) -> Iterator[Row]:

@@ -146,8 +146,10 @@ class Planner:
         if actions and isinstance(actions[-1], GiveUp | Shutdown):
             self._over = True
             return actions
-        name = event.child.name if isinstance(event, ChildAdded) else event.name
-        return [*actions, *self._next(name)]
+        actions += self._next(
+            event.child.name if isinstance(event, ChildAdded) else event.name
+        )
+        return actions
 
     def _take(self, event: Event, now: float) -> Iterator[Action]:
         match event:

@@ -308,11 +308,10 @@ class Supervisor(Parent):
             if self._planner.charged > charged:
                 self._blame = role.last or Exit("failed")
                 self._charged.append(self._blame)
-            stopped = isinstance(event, ChildStopped)
-            self._report_crash(
-                role,
-                "stop" if stopped else decision(self._planner, role.name, actions),
-            )
+            if role.crash is not None:
+                stopped = isinstance(event, ChildStopped)
+                word = decision(self._planner, role.name, actions)
+                self._report_crash(role, "stop" if stopped else word)
         for action in actions:
             self._do(action)
 

@@ -45,6 +45,9 @@ class Actor:
     """Message class -> method name; by name, so that a plain override in a subclass
     is what is called."""
     _table: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {}
+    _quantum: ClassVar[float] = 0.000_05
+    """Seconds after which it begins no further message before others have had their
+    turn. They may wait for two turns of it, as trio shuffles those who are ready."""
     """The same with the functions; subclasses of messages are added as they come."""
 
     ctx: Context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -12,8 +12,11 @@ from actors._core.exits import collapse
 
 Step = tuple[str, Callable[[], Awaitable[object]]]
 
-Report = tuple[list[str], list[tuple[str, Exception]], list[str]]
+Report = tuple[Sequence[str], Sequence[tuple[str, Exception]], Sequence[str]]
 """Steps done, failed and abandoned."""
+
+NOTHING: Report = ((), (), ())
+"""There were no steps."""
 
 
 async def run_steps(steps: list[Step], budget: float) -> Report:

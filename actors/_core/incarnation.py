@@ -18,7 +18,7 @@ import trio
 from outcome import Error
 
 from actors._core.actor import Actor, Context
-from actors._core.cleanup import Step, remove_directory, run_steps
+from actors._core.cleanup import NOTHING, Step, remove_directory, run_steps
 from actors._core.errors import HandlerTimeout, Rejected, Stop
 from actors._core.exits import Exit, collapse
 from actors._core.messages import Deferred
@@ -375,7 +375,7 @@ class Incarnation(Reader):
         actor, steps = self.actor, self.steps
         if type(actor).stopping is not Actor.stopping:
             steps.append(("stopping", lambda: actor.stopping(exit_)))
-        report = await run_steps(steps, self.cleanup)
+        report = await run_steps(steps, self.cleanup) if steps else NOTHING
         self.cleaned = Cleaned(self.mailbox.path, self.number, *report)
         self.runtime.emit(self.cleaned)
 

@@ -331,7 +331,8 @@ class Mailbox(Record):
         dropped: list[Any] = [item for item in self.system or () if is_volatile(item)]
         if dropped:
             self.system = deque(i for i in self.system or () if not is_volatile(i))
-        dropped += self._keep(lambda item: not is_volatile(item))
+        if self.user:
+            dropped += self._keep(lambda item: not is_volatile(item))
         for who in [*self.waiting]:
             if type(who) is Call and is_volatile(who) and self.step_out(who):
                 dropped.append(who)

@@ -1,7 +1,7 @@
 """Reading a mailbox: one message at a time, each within its limit, all in turns.
 
-A turn is `BATCH` messages or `QUANTUM` seconds, or ends with a handler that has waited;
-between two turns others may run. What is counted and timed is counted and timed once a
+A turn is `BATCH` messages or `Actor._quantum` seconds, or ends when a handler has
+waited; between two turns others may run. What is counted and timed is counted and timed once a
 turn. The clock is read once for every message: that tells when the turn is over, when
 the message was begun, and how long it had waited.
 """
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 
 BATCH = 64
 """Messages of one turn."""
-
-QUANTUM = 0.000_05
-"""Seconds of one turn, after which no further message is begun. A task may have to wait
-for two turns of another, as trio shuffles those who are ready."""
 
 Handler = Callable[[Any, Any], Any]
 
@@ -126,6 +122,7 @@ class Reader:
         """Handle messages until told to stop, or until the scope is spent."""
         box, scope, clock = self.mailbox, self.scope, self.runtime.now
         task, leave, table = current_task(), box.leave, type(actor)._table
+        quantum = actor._quantum
         item: Any
         message: Any
         result: Any
@@ -137,7 +134,7 @@ class Reader:
             handled, waited = 0, 0.0
             self._waited = False
             begin = now = clock()
-            end = begin + QUANTUM
+            end = begin + quantum
             try:
                 while handled < BATCH and now < end:
                     if box.system:

@@ -15,7 +15,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Actor, Ask, Ref, Tell, open_actor
-from actors._core.reader import BATCH, QUANTUM
+from actors._core.reader import BATCH
 from supervision import Child, System
 
 
@@ -198,6 +198,6 @@ def test_a_turn_is_64_messages_for_handlers_that_do_not_wait() -> None:
 
 @pytest.mark.real  # owns its clock
 def test_a_turn_of_slow_handlers_ends_with_the_first_beyond_the_quantum() -> None:
-    turns = turns_of([Work(2 * QUANTUM)] * 20)
+    turns = turns_of([Work(2 * Actor._quantum)] * 20)
     steps = [b - a for a, b in itertools.pairwise(turns)]
     assert max(steps) <= 2, "one a turn, and two turns at the most"
