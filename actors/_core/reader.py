@@ -1,9 +1,9 @@
 """Reading a mailbox: one message at a time, each within its limit, all in turns.
 
 A turn is `BATCH` messages or `Actor._quantum` seconds, or ends when a handler has
-waited; between two turns others may run. What is counted and timed is counted and timed once a
-turn. The clock is read once for every message: that tells when the turn is over, when
-the message was begun, and how long it had waited.
+waited; between two turns others may run. What is counted and timed is so once a turn.
+The clock is read once for every message: that tells when the turn is over, when the
+message was begun, and how long it had waited.
 """
 
 from __future__ import annotations
