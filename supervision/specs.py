@@ -112,7 +112,7 @@ class Child(Generic[P_co]):
     )
     """Names under which it is found together with others: `Context.members`."""
     start_timeout: float = attrs.field(default=10.0, validator=_positive, kw_only=True)
-    """Seconds for the factory and ``started()``."""
+    """Seconds for ``started()``; of a supervisor, until its children are up."""
     shutdown: float | None = attrs.field(
         default=None, validator=_not_negative, kw_only=True
     )
