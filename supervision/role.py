@@ -382,7 +382,8 @@ class Role:
         """Let nobody wait for it any more."""
         self.state = "stuck"
         exit_ = Exit("killed")
-        life.settle(exit_)
+        if life.given_up is None:  # else that has been settled before
+            life.settle(exit_)
         self._roles.refuse(self.ref, exit_)
         self._begun.comes()
         self._settled.comes()

@@ -3,6 +3,8 @@
 The layers, each importing only from those below it::
 
     strategies     what Hypothesis draws; nothing else imports it
+    cancellation   `explore_cancellation`: a program cancelled at every step
+    sites          where the source of a package waits
     simulation     `simulate`: run a program under a given schedule
     _run           one run: who runs, counting steps, noticing that it hangs
     outcomes       what can be wrong
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from actors.testing._run import Threads
 from actors.testing._seams import UnknownTrio, check_seams
+from actors.testing.cancellation import CancelReport, explore_cancellation
 from actors.testing.outcomes import (
     Deadlock,
     Livelock,
@@ -27,6 +30,7 @@ from actors.testing.outcomes import (
 )
 from actors.testing.schedule import FIFO, OneAtATime, Schedule, Tape
 from actors.testing.simulation import SimResult, World, simulate
+from actors.testing.sites import Site
 from actors.testing.trace import Entry, Trace
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIFO",
+    "CancelReport",
     "Deadlock",
     "Entry",
     "Livelock",
@@ -43,12 +48,14 @@ __all__ = [
     "Schedule",
     "SimResult",
     "SimulationError",
+    "Site",
     "Tape",
     "Threads",
     "Trace",
     "UnknownTrio",
     "World",
     "check_seams",
+    "explore_cancellation",
     "schedules",
     "simulate",
 ]

@@ -51,6 +51,8 @@ class Run:
         self.order: list[int] = []
         """Who ran, step by step; tasks are numbered from the first of the run, as
         earlier runs in the process do not matter."""
+        self.jumps: set[int] = set()
+        """The steps before which time has moved."""
         self._rules = rules
         self._choose = rules.schedule.begin()
         self._watch = watch
@@ -196,6 +198,7 @@ class Run:
         if self.clock.now() + seconds > limit and self._hung is None:
             self._hangs(Livelock, f"it is not over after {limit:g} s")
             return False
+        self.jumps.add(self.step + 1)
         return True
 
     def _hangs(self, kind: type[SimulationError], what: str) -> None:

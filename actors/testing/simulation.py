@@ -35,6 +35,8 @@ class World:
         """Draws the same in every run with the same seed."""
         self.trace = run.trace
         """A sink: ``System(..., on_event=[world.trace], random=world.random)``."""
+        self._offers: dict[str, Callable[[], object]] = {}
+        self._offered_at: dict[str, int] = {}
 
     @property
     def step(self) -> int:
@@ -55,9 +57,23 @@ class World:
         Raises:
             ValueError: that step is over, or under way.
         """
-        if step <= self.step:
+        if step < self.step or (step == self.step and not after):
             raise ValueError(f"step {step} has begun already: this is step {self.step}")
         self._run.plan(step, fn, after=after)
+
+    def offer(self, name: str, fn: Callable[[], object]) -> None:
+        """Let `explore_cancellation` call a plain function, at any step from now on.
+
+        Such as the ``cancel`` of a scope, or ``system.hurry``. Of several with one name
+        the last counts.
+        """
+        self._offered_at.setdefault(name, self.step)
+        self._offers[name] = fn
+
+    def take_up(self, name: str) -> None:
+        """Call what is offered under a name, if anything is."""
+        if name in self._offers:
+            self._offers[name]()
 
 
 @attrs.frozen(eq=False)

@@ -49,8 +49,8 @@ def _other_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_seams, "scopes", lambda task: iter(()))
 
 
-def _nothing_to_raise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_seams, "about_to_raise", lambda task: None)
+def _never_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_seams, "finds_itself_cancelled", lambda task: False)
 
 
 def _real_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def _real_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         (_no_counter, "the order of a batch"),
         (_no_jump, "being asked before the clock jumps"),
         (_other_scopes, "the scopes of a task"),
-        (_nothing_to_raise, "the scopes of a task"),
+        (_never_cancelled, "the scopes of a task"),
         (_real_threads, "threads"),
     ],
 )

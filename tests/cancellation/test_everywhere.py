@@ -1,0 +1,64 @@
+"""Wherever it is cancelled, a program on these packages keeps their promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from scenes import (
+    SCENES,
+    Completed,
+    Scene,
+    a_comprehensive_cleanup,
+    a_process,
+    check,
+)
+
+import actors
+from actors.testing import CancelReport, explore_cancellation, simulate
+
+PACKAGES = Path(actors.__file__).parent.parent
+
+NEVER_CANCELLED = {
+    "actors/_core/incarnation.py live": "shielded: what is ended there has limits",
+    "actors/_core/workshop.py close": "the same wait, as seen from inside",
+    "actors/host.py __aenter__": "entering a nursery never waits",
+    "actors/host.py _main": "shielded: what all actors rely on outlives them",
+    "supervision/dynamic.py _stop_all": "shielded: each child has limits of its own",
+    "supervision/system.py _tell_overdue": "shielded: the block is being cancelled",
+}
+"""Where nothing can ever be cancelled, and why; one site of each."""
+
+
+COLLECTING = (a_comprehensive_cleanup, a_process)
+
+
+@cache
+def explored(scene: Scene) -> CancelReport:
+    return explore_cancellation(scene, check=check, max_runs=250)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_undisturbed_a_scene_comes_to_its_end(scene: Scene) -> None:
+    # How much garbage there is, and how long it takes, is no matter of the schedule.
+    trace = simulate(scene, check=0 if scene in COLLECTING else 1).trace
+    check(trace)
+    assert trace.events(Completed)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_cancelled_at_any_step_promises_are_kept(scene: Scene) -> None:
+    assert explored(scene).runs > 10
+
+
+def test_nothing_waits_where_it_was_never_cancelled() -> None:
+    reports: Iterable[CancelReport] = map(explored, SCENES)
+    first, *others = reports
+    together = sum(others, first)
+    uncovered = together.uncovered("actors", "supervision", without=["actors.testing"])
+    sites = [
+        f"{Path(site.file).relative_to(PACKAGES)} {site.function}" for site in uncovered
+    ]
+    assert sorted(sites) == sorted(NEVER_CANCELLED)
