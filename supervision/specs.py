@@ -20,6 +20,9 @@ Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 """Who is stopped and started again when a child fails: it alone; all children; it and
 those that were started after it."""
 
+RESTARTS: tuple[str, ...] = get_args(Restart)
+OVERFLOWS: tuple[str, ...] = get_args(Overflow)
+
 AutoShutdown = Literal["never", "any_significant", "all_significant"]
 """Whether a supervisor stops once one, or the last, of its significant children has
 ended for good by itself."""
@@ -44,49 +47,6 @@ def _whole(_instance: object, attribute: attrs.Attribute[Any], value: float) -> 
         raise ValueError(f"{attribute.name} must be a whole number, got {value!r}")
 
 
-def _bounded(_instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if math.isinf(value):
-        raise ValueError(
-            f"{attribute.name} must be finite: nobody could interrupt it, got {value!r}"
-        )
-
-
-def _can_be_called(child: Child[Any], _attribute: object, value: Any) -> None:
-    if not callable(value):
-        raise TypeError(
-            f"the factory of {child.name!r} is called for every incarnation, got "
-            f"{value!r}; pass the class, or a function that makes a fresh one"
-        )
-
-
-def _one_name(_instance: object, _attribute: object, value: Any) -> None:
-    if not isinstance(value, str) or not value or "/" in value:
-        raise ValueError(
-            f"a child's name is one part of a path: not empty, no '/'; got {value!r}"
-        )
-
-
-def _restart_type(_instance: object, _attribute: object, value: str) -> None:
-    check_choice("restart", value, get_args(Restart))
-
-
-def _overflow_policy(_instance: object, _attribute: object, value: str) -> None:
-    check_choice("overflow", value, get_args(Overflow))
-
-
-def _several_names(_instance: object, _attribute: object, value: object) -> None:
-    if isinstance(value, str):
-        raise TypeError(f"groups are several names, got {value!r}; use [{value!r}]")
-
-
-def _can_end_for_good(child: Child[Any], _attribute: object, value: object) -> None:
-    if value and child.restart == "permanent":
-        raise ValueError(
-            f"{child.name!r} is significant and permanent: a child that is always "
-            "restarted never ends for good; make it transient or temporary"
-        )
-
-
 @attrs.frozen(eq=False)
 class Child(Generic[P_co]):
     """A role: a name, how to make whoever plays it, and the policy.
@@ -95,41 +55,77 @@ class Child(Generic[P_co]):
     ref before the start, across restarts and after the end.
     """
 
-    name: str = attrs.field(validator=_one_name)
-    factory: Callable[[], P_co] = attrs.field(validator=_can_be_called)
+    name: str
+    factory: Callable[[], P_co]
     """Called for every incarnation; makes a fresh instance each time."""
-    restart: Restart = attrs.field(
-        default="permanent", validator=_restart_type, kw_only=True
-    )
-    mailbox: int = attrs.field(default=64, validator=[_positive, _whole], kw_only=True)
+    restart: Restart = attrs.field(default="permanent", kw_only=True)
+    mailbox: int = attrs.field(default=64, kw_only=True)
     """How many messages may wait before senders have to."""
-    overflow: Overflow = attrs.field(
-        default="wait", validator=_overflow_policy, kw_only=True
-    )
+    overflow: Overflow = attrs.field(default="wait", kw_only=True)
     """What happens when there is no room: ``wait`` or ``drop_oldest``."""
-    groups: Sequence[str] = attrs.field(
-        default=(), validator=_several_names, kw_only=True
-    )
+    groups: Sequence[str] = attrs.field(default=(), kw_only=True)
     """Names under which it is found together with others: `Context.members`."""
-    start_timeout: float = attrs.field(default=10.0, validator=_positive, kw_only=True)
+    start_timeout: float = attrs.field(default=10.0, kw_only=True)
     """Seconds for ``started()``; of a supervisor, until its children are up."""
-    shutdown: float | None = attrs.field(
-        default=None, validator=_not_negative, kw_only=True
-    )
+    shutdown: float | None = attrs.field(default=None, kw_only=True)
     """Seconds for the message in hand when asked to stop; then it is cancelled.
     None: 5 s, or for a supervisor no limit, as its children have limits."""
-    cleanup: float = attrs.field(
-        default=2.0, validator=[_not_negative, _bounded], kw_only=True
-    )
+    cleanup: float = attrs.field(default=2.0, kw_only=True)
     """Seconds for ``stopping()`` and all cleanup steps together."""
-    handler_timeout: float | None = attrs.field(
-        default=30.0, validator=_positive, kw_only=True
-    )
+    handler_timeout: float | None = attrs.field(default=30.0, kw_only=True)
     """Seconds one message may take once its handler waits; None: no limit."""
-    significant: bool = attrs.field(
-        default=False, validator=_can_end_for_good, kw_only=True
-    )
+    significant: bool = attrs.field(default=False, kw_only=True)
     """Whether its end counts for the supervisor's `AutoShutdown`."""
+
+    def __attrs_post_init__(self) -> None:
+        # Not as validators of the fields: many children are made in a loop, and a
+        # call for each field would be a tenth of the cost of a start.
+        name = self.name
+        if not isinstance(cast("object", name), str) or not name or "/" in name:
+            raise ValueError(
+                f"a child's name is one part of a path: not empty, no '/'; got {name!r}"
+            )
+        if not callable(cast("object", self.factory)):
+            raise TypeError(
+                f"the factory of {name!r} is called for every incarnation, got "
+                f"{self.factory!r}; pass the class, or a function that makes a fresh "
+                "one"
+            )
+        if self.restart not in RESTARTS:
+            check_choice("restart", self.restart, RESTARTS)
+        if self.overflow not in OVERFLOWS:
+            check_choice("overflow", self.overflow, OVERFLOWS)
+        if isinstance(self.groups, str):
+            raise TypeError(
+                f"groups are several names, got {self.groups!r}; use [{self.groups!r}]"
+            )
+        self._check_numbers()
+        if self.significant and self.restart == "permanent":
+            raise ValueError(
+                f"{name!r} is significant and permanent: a child that is always "
+                "restarted never ends for good; make it transient or temporary"
+            )
+
+    def _check_numbers(self) -> None:
+        if not 1 <= self.mailbox < math.inf or self.mailbox != self.mailbox // 1:
+            raise ValueError(
+                "mailbox must be a whole number of messages, at least 1, got "
+                f"{self.mailbox!r}"
+            )
+        if not self.start_timeout > 0:
+            raise ValueError(
+                f"start_timeout must be positive, got {self.start_timeout!r}"
+            )
+        if self.handler_timeout is not None and not self.handler_timeout > 0:
+            raise ValueError(
+                f"handler_timeout must be positive, got {self.handler_timeout!r}"
+            )
+        if self.shutdown is not None and not self.shutdown >= 0:
+            raise ValueError(f"shutdown must not be negative, got {self.shutdown!r}")
+        if not self.cleanup >= 0:
+            raise ValueError(f"cleanup must not be negative, got {self.cleanup!r}")
+        if math.isinf(self.cleanup):
+            raise ValueError("cleanup must be finite: nobody could interrupt it")
 
     def check_significance(self, auto_shutdown: AutoShutdown) -> None:
         """Refuse a significant child whose supervisor would take no notice.
@@ -168,7 +164,8 @@ def check_children(children: Iterable[Child[Any]]) -> None:
                 f"{child!r} is no child; wrap its factory: Child('name', factory)"
             )
         names.append(child.name)
-    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+    if len(set(names)) < len(names):
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         raise ValueError(f"children need names of their own; twice: {twice}")
 
 
