@@ -5,6 +5,7 @@ The layers, each importing only from those below it::
     strategies     what Hypothesis draws; nothing else imports it
     cancellation   `explore_cancellation`: a program cancelled at every step
     sites          where the source of a package waits
+    probes         actors that stand in for others
     simulation     `simulate`: run a program under a given schedule
     _run           one run: who runs, counting steps, noticing that it hangs
     outcomes       what can be wrong
@@ -28,6 +29,7 @@ from actors.testing.outcomes import (
     Pick,
     SimulationError,
 )
+from actors.testing.probes import Probe
 from actors.testing.schedule import FIFO, OneAtATime, Schedule, Tape
 from actors.testing.simulation import SimResult, World, simulate
 from actors.testing.sites import Site
@@ -45,6 +47,7 @@ __all__ = [
     "NonDeterministic",
     "OneAtATime",
     "Pick",
+    "Probe",
     "Schedule",
     "SimResult",
     "SimulationError",

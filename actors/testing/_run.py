@@ -23,6 +23,9 @@ from actors.testing.trace import Trace
 
 T = TypeVar("T")
 
+SHOWN = 20
+"""Lines of a schedule that an error shows."""
+
 Threads = Literal["inline", "forbid"]
 """inline: what is run in a thread is called whole at one moment, after a virtual delay
 of up to 0.1 s, drawn by the seed; forbid: to start one is a ``RuntimeError``."""
@@ -92,6 +95,8 @@ class Run:
         if not isinstance(error, KeyboardInterrupt):
             error = self._broken or self._hung or error
         if error is not None:
+            if isinstance(error, Exception) and self._picks:
+                error.add_note(self._told())
             raise error
         return cast("T", result.unwrap())
 
@@ -240,6 +245,13 @@ class Run:
             Pick(step, names[ran], [names[each] for each in waiting])
             for step, ran, waiting in self._picks
         ]
+
+    def _told(self) -> str:
+        """The schedule in words, for an error; the first of many lines."""
+        lines = [str(pick) for pick in self.picks()]
+        if len(lines) > SHOWN:
+            lines[SHOWN:] = [f"and so on, {len(lines) - SHOWN} times"]
+        return "\n  ".join(["schedule: first in, first out, but", *lines])
 
     def tape(self) -> Tape:
         """What was decided, as data."""

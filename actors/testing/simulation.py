@@ -136,8 +136,9 @@ def simulate(
     """Run ``main(world)`` to its end in virtual time, under the given schedule.
 
     Synchronous: each call is a fresh ``trio.run`` with a clock that starts at 0. What
-    ``main`` raises is raised here. If it hangs, it is cancelled, and where something
-    shields itself the shields are taken away, so that it ends all the same.
+    ``main`` raises is raised here, with a note that tells the schedule in words. If it
+    hangs, it is cancelled, and where something shields itself the shields are taken
+    away, so that it ends all the same.
 
     The same ``main``, schedule and seed do the same again, as long as ``main`` makes
     all that it uses. The module ``random`` is seeded for the run and restored after it.

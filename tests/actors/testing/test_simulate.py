@@ -192,6 +192,22 @@ def test_a_deadlock_tells_the_schedule_that_led_to_it() -> None:
     assert len(caught.value.schedule) == 1
 
 
+def test_an_error_of_main_has_the_schedule_as_a_note() -> None:
+    async def main(world: World) -> None:
+        await three(world)
+        raise LookupError
+
+    def note(tape: bytes) -> list[str]:
+        with pytest.raises(LookupError) as caught:
+            simulate(main, schedule=Tape(tape))
+        return [line for n in caught.value.__notes__ for line in n.splitlines()]
+
+    assert note(b"\3\2")[1:] == [
+        "  at step 4 say #3 runs, say, say #2 wait",
+        "  at step 5 say #2 runs, say, say #3 wait",
+    ]
+
+
 def test_what_is_done_while_a_hung_run_is_taken_down_is_not_traced() -> None:
     async def main(world: World) -> None:
         try:
