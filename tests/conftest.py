@@ -30,10 +30,11 @@ def pytest_report_header() -> str:
     return f"actor-tree: testing the {copy_under_test()} copy"
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # How long an example takes says something of the machine alone.
-    hypothesis.settings.register_profile("unhurried", deadline=None)
-    hypothesis.settings.load_profile("unhurried")
+    hypothesis.settings.register_profile("ci", deadline=None)
+    hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000)
+    hypothesis.settings.load_profile(config.getoption("--hypothesis-profile") or "ci")
     wanted = os.environ.get("ACTOR_TREE_COPY")
     if wanted is not None and wanted != copy_under_test():
         pytest.exit(f"these are to test the {wanted} copy, not {actors.__file__}", 3)

@@ -1,0 +1,192 @@
+"""A user's tree under faults, as a user writes it; and what cannot be meant."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+
+from actors import Actor, Ask, Tell
+from supervision import Child, Supervisor
+from supervision.testing import (
+    AskAt,
+    Cut,
+    Fault,
+    Oracle,
+    RequestAt,
+    RuleFailed,
+    Run,
+    Scenario,
+    TellAt,
+    Tree,
+    TreeDoesNotStart,
+    WrongTree,
+    crash_loop,
+    from_json,
+    run_scenario,
+    scenarios,
+    to_json,
+)
+
+
+@attrs.frozen
+class Increment(Tell["Counter"]):
+    by: int
+
+
+@attrs.frozen
+class GetCount(Ask["Counter", int]):
+    pass
+
+
+class Counter(Actor):
+    def __init__(self) -> None:
+        self.count = 0
+
+    @Increment.handled
+    def increment(self, m: Increment) -> None:
+        self.count += m.by
+
+    @GetCount.handled
+    async def get(self, m: GetCount) -> int:
+        await trio.sleep(0.1)
+        return self.count
+
+
+def children() -> list[Child[Counter] | Child[Supervisor]]:
+    pair = [Child("left", Counter, mailbox=4), Child("right", Counter, mailbox=4)]
+    return [
+        Child("counter", Counter, mailbox=4),
+        Child("pair", lambda: Supervisor(*pair, strategy="one_for_all")),
+    ]
+
+
+PATHS = ("app/counter", "app/pair/left", "app/pair/right")
+TREE = Tree(children, messages={path: [Increment(1), GetCount()] for path in PATHS})
+
+
+@given(scenarios(TREE))
+def test_a_tree_survives_whatever_happens(scenario: Scenario) -> None:
+    run_scenario(scenario, TREE)
+
+
+@given(scenarios(TREE))
+def test_a_scenario_is_the_same_after_a_round_trip_through_json(
+    scenario: Scenario,
+) -> None:
+    assert from_json(to_json(scenario, TREE), TREE) == scenario
+
+
+def test_the_same_scenario_leads_to_the_same_run() -> None:
+    loop = crash_loop("app/pair/left")
+    scenario = Scenario([AskAt(0, "app/pair/left", GetCount())], loop, seed=3)
+    once, again = run_scenario(scenario, TREE), run_scenario(scenario, TREE)
+    assert once.trace.digest() == again.trace.digest()
+
+
+def test_the_shape_of_a_tree_is_that_of_its_actors_and_policies() -> None:
+    same = Tree(children, messages=TREE.messages)
+    assert same.shape == TREE.shape
+    other = Tree(children, messages=TREE.messages, strategy="one_for_all")
+    assert other.shape != TREE.shape
+
+
+def test_a_scenario_for_another_tree_is_refused() -> None:
+    other = Tree(children, messages=TREE.messages, strategy="one_for_all")
+    with pytest.raises(WrongTree, match="made for a tree of shape"):
+        run_scenario(Scenario(shape=TREE.shape), other)
+    with pytest.raises(WrongTree, match="made for a tree of shape"):
+        from_json(to_json(Scenario(), TREE), other)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(faults=[Fault("app/nobody", "start", 1, "crash")]),
+        Scenario([TellAt(0, "app/nobody", Increment(1))]),
+        Scenario([RequestAt(0, "app/nobody", "stop")]),
+    ],
+)
+def test_a_scenario_that_names_somebody_unknown_is_refused(scenario: Scenario) -> None:
+    with pytest.raises(WrongTree, match=r"there is no 'app/nobody'.*app/pair/right"):
+        run_scenario(scenario, TREE)
+
+
+def test_a_fault_where_none_can_strike_is_refused() -> None:
+    with pytest.raises(WrongTree, match="is a supervisor: strike its children"):
+        run_scenario(Scenario(faults=[Fault("app/pair", "handle", 1, "crash")]), TREE)
+    lost = Fault("app/counter", "deliver", 1, "drop")
+    with pytest.raises(WrongTree, match="never lost, doubled or late; declare it"):
+        run_scenario(Scenario(faults=[lost]), TREE)
+
+
+def test_messages_for_somebody_unknown_are_refused() -> None:
+    tree = Tree(children, messages={"app/nobody": [GetCount()]})
+    with pytest.raises(ValueError, match="no 'app/nobody' in the tree"):
+        run_scenario(Scenario(), tree)
+
+
+def test_a_tree_that_does_not_even_start_says_so() -> None:
+    def broken() -> Counter:
+        raise OSError("no disk")
+
+    with pytest.raises(TreeDoesNotStart, match="even without a fault"):
+        run_scenario(Scenario(), Tree(lambda: [Child("broken", broken)]))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Fault("a", "start", 0, "crash"), "counted from 1"),
+        (
+            lambda: Fault("a", "nowhere", 1, "crash"),  # type: ignore[arg-type]
+            "point must be one of start",
+        ),
+        (
+            lambda: Fault("a", "start", 1, "explode"),  # type: ignore[arg-type]
+            "kind must be one of crash",
+        ),
+        (lambda: Fault("a", "start", 1, "drop"), "happen at 'deliver'"),
+        (lambda: Fault("a", "start", 1, "slow", seconds=-1), "not negative"),
+        (lambda: TellAt(-1, "a", Increment(1)), "at must be finite"),
+        (
+            lambda: RequestAt(0, "a", "explode"),  # type: ignore[arg-type]
+            "verb must be one of stop",
+        ),
+        (lambda: Cut(0, "cancel"), "from 1 up"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_when_it_is_made(
+    make: object, why: str
+) -> None:
+    assert callable(make)
+    with pytest.raises(ValueError, match=why):
+        make()
+
+
+def test_a_rule_of_ones_own_is_asked_too() -> None:
+    oracle = Oracle()
+
+    @oracle.rule("quiet")
+    def quiet(run: Run) -> list[str]:
+        return [f"{sending.event.path} was told" for sending in run.sendings.values()]
+
+    run_scenario(Scenario(), TREE, oracle=oracle)
+    with pytest.raises(AssertionError, match="quiet: app/counter was told"):
+        run_scenario(
+            Scenario([TellAt(0, "app/counter", Increment(1))]), TREE, oracle=oracle
+        )
+    with pytest.raises(ValueError, match="'quiet' already"):
+        oracle.rule("quiet")
+
+
+def test_a_rule_that_raises_has_not_judged() -> None:
+    oracle = Oracle()
+
+    @oracle.rule("broken")
+    def broken(run: Run) -> list[str]:
+        raise KeyError("oops")
+
+    with pytest.raises(RuleFailed, match=r"rule 'broken'.*could not judge"):
+        run_scenario(Scenario(), TREE, oracle=oracle)
