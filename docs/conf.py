@@ -21,15 +21,19 @@ exclude_patterns = ["examples"]  # shown by literalinclude
 html_theme = "furo"
 html_title = "actor-tree"
 
+PACKAGES = (
+    *("actors", "actors.events", "supervision", "supervision.events"),
+    *("actors.testing", "actors.testing.links", "actors.testing.answers"),
+)
+"""Where users import names from."""
+
 # Every name that a page or a docstring mentions must lead somewhere.
 nitpicky = True
 default_role = "any"
 nitpick_ignore_regex = [
     # Other people's documentation: built without a network, nothing is looked up.
-    (
-        "py:.*|any",
-        r"(trio|collections|contextlib|pathlib|random|signal|typing|types|attrs)\..*",
-    ),
+    ("py:.*|any", r"(trio|attrs|httpx|os|pathlib|random|signal|socket)\..*"),
+    ("py:.*|any", r"(collections|contextlib|typing|types)\..*"),
     ("py:.*", r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random)"),
     ("py:.*", r"(Any|Literal|Self|Generic|optional|AbstractAsyncContextManager)"),
     # Type variables.
@@ -50,7 +54,7 @@ def _where_it_is_public(
     """
     name = node.get("reftarget", "").rpartition(".")[2]
     domain = env.domains.python_domain
-    for package in ("actors", "actors.events", "supervision", "supervision.events"):
+    for package in PACKAGES:
         if found := domain.objects.get(f"{package}.{name}"):
             builder, source = app.builder, node["refdoc"]
             node["reftarget"] = f"{package}.{name}"

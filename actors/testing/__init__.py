@@ -14,14 +14,26 @@ The layers, each importing only from those below it::
     trace          what happened
     _seams         all private names of trio
 
-Nothing here needs pytest, and nothing but `strategies` needs Hypothesis.
+and beside them, broken networks, simulated and real::
+
+    network, proxy   hosts and clients in memory; what stands before a real server
+    _http            HTTP for the hosts and clients in memory
+    _stream          one end of a connection in memory
+    _line, _beside   one direction of a connection; tasks that end with a block
+    links, answers   what can be wrong: with the way, with what a server says
+
+Nothing here needs pytest, nothing but `strategies` needs Hypothesis, and nothing but
+`_http` needs httpx.
 """
 
 from typing import TYPE_CHECKING
 
+from actors.testing import answers, links
 from actors.testing._run import Threads
 from actors.testing._seams import UnknownTrio, check_seams
+from actors.testing._stream import NetworkStream
 from actors.testing.cancellation import CancelReport, explore_cancellation
+from actors.testing.network import Network
 from actors.testing.outcomes import (
     Deadlock,
     Livelock,
@@ -30,6 +42,7 @@ from actors.testing.outcomes import (
     SimulationError,
 )
 from actors.testing.probes import Probe
+from actors.testing.proxy import ChaosProxy, ProxyStatistics
 from actors.testing.schedule import FIFO, OneAtATime, Schedule, Tape
 from actors.testing.simulation import SimResult, World, simulate
 from actors.testing.sites import Site
@@ -41,13 +54,17 @@ if TYPE_CHECKING:
 __all__ = [
     "FIFO",
     "CancelReport",
+    "ChaosProxy",
     "Deadlock",
     "Entry",
     "Livelock",
+    "Network",
+    "NetworkStream",
     "NonDeterministic",
     "OneAtATime",
     "Pick",
     "Probe",
+    "ProxyStatistics",
     "Schedule",
     "SimResult",
     "SimulationError",
@@ -57,8 +74,10 @@ __all__ = [
     "Trace",
     "UnknownTrio",
     "World",
+    "answers",
     "check_seams",
     "explore_cancellation",
+    "links",
     "schedules",
     "simulate",
 ]

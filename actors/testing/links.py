@@ -75,3 +75,23 @@ class ResetAtOnce:
 @attrs.frozen
 class Blackhole:
     """Whoever connects is accepted, and never hears anything."""
+
+
+@attrs.frozen
+class NameUnknown:
+    """The host's name cannot be resolved; in a `Network`."""
+
+
+@attrs.frozen
+class Unreachable:
+    """Connecting takes for ever: nothing comes back; in a `Network`."""
+
+
+@attrs.frozen
+class TlsFailure:
+    """Whoever wants TLS does not get it; in a `Network`, where TLS is not simulated."""
+
+    reason: str = (
+        "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+        "self-signed certificate"
+    )

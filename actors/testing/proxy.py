@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from os import PathLike
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import Self, TypeAlias
 import attrs
 import trio
 
+from actors.testing._beside import Beside
 from actors.testing._line import Line
 from actors.testing.links import Blackhole, Links, Refused, ResetAtOnce
 
@@ -39,7 +39,7 @@ class ProxyStatistics:
     """Bytes handed to clients."""
 
 
-class ChaosProxy:
+class ChaosProxy(Beside):
     """Relays TCP connections to a server, well or badly, for the length of a block.
 
     Use it as ``async with ChaosProxy(host, port) as proxy:`` and let the client connect
@@ -59,8 +59,6 @@ class ChaosProxy:
         self._thawed.set()
         self._open: set[_Connection] = set()
         self._accepted = self._unreachable = self._up = self._down = 0
-        self._nursery: trio.Nursery
-        self._manager: AbstractAsyncContextManager[trio.Nursery]
         # Keeps the port ours while nobody listens on it.
         self._reserved: trio.socket.SocketType
         self._listener: trio.SocketListener | None = None
@@ -123,9 +121,8 @@ class ChaosProxy:
     # -- listening --------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._manager = trio.open_nursery()
-        self._nursery = await self._manager.__aenter__()
         self._reserved = _bound(0)
+        await super().__aenter__()
         self._listen()
         return self
 
@@ -137,21 +134,13 @@ class ChaosProxy:
     ) -> bool | None:
         self._stop_listening()
         self._reserved.close()
-        self._nursery.cancel_scope.cancel(reason="the proxy's block is over")
-        try:
-            # Cancelled, and no task in it awaits on its way out.
-            return await self._manager.__aexit__(kind, error, traceback)  # noqa: ASYNC102
-        except BaseExceptionGroup as group:
-            # The nursery wraps what the block raised; alone, it leaves as it came.
-            if group.exceptions == (error,):
-                return False
-            raise
+        return await super().__aexit__(kind, error, traceback)  # noqa: ASYNC102
 
     def _listen(self) -> None:
         listening = _bound(self.port)
         listening.listen(128)
         self._listener = trio.SocketListener(listening)
-        self._nursery.start_soon(self._accept, self._listener)
+        self._inside().start_soon(self._accept, self._listener)
 
     def _stop_listening(self) -> None:
         if self._listener is not None:
@@ -164,7 +153,7 @@ class ChaosProxy:
                 client = await listener.accept()
             except trio.ClosedResourceError:
                 return
-            self._nursery.start_soon(self._serve, client)
+            self._inside().start_soon(self._serve, client)
 
     # -- a connection -----------------------------------------------------------------
 

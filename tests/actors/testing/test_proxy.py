@@ -12,6 +12,7 @@ import psutil
 import pytest
 import trio
 
+from actors.testing import ChaosProxy
 from actors.testing.links import (
     Blackhole,
     Cut,
@@ -21,7 +22,6 @@ from actors.testing.links import (
     Refused,
     ResetAtOnce,
 )
-from actors.testing.proxy import ChaosProxy
 
 pytestmark = pytest.mark.real
 

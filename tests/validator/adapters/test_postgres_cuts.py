@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trio
 
+from actors.testing import ChaosProxy
 from actors.testing.links import (
     Blackhole,
     Cut,
@@ -19,7 +20,7 @@ from actors.testing.links import (
     Refused,
     ResetAtOnce,
 )
-from actors.testing.proxy import ChaosProxy, ProxyFault
+from actors.testing.proxy import ProxyFault
 from validator.adapters.postgres import Limits, open_store
 from validator.ports import Store, StoreUnavailable
 
