@@ -130,6 +130,14 @@ def test_a_child_that_is_asked_to_stop_while_it_backs_off_stays_down() -> None:
     assert after(planner, RestartRequested("a")) == [Start("a", None)]
 
 
+def test_a_group_revives_a_transient_child_that_had_ended_by_itself() -> None:
+    planner = planner_of("a", Child("b", object, restart="transient"))
+    assert after(planner, ChildExited("b", failed=False)) == []
+    assert not planner.wants("b")
+    assert after(planner, crash("a")) == [Start("a", 0)]
+    assert after(planner, ChildStarted("a")) == [Start("b", None)]
+
+
 def test_a_group_revives_what_was_stopped_by_a_request_unless_it_is_forgotten() -> None:
     planner = planner_of("a", "b", "c")
     assert after(planner, StopRequested("b")) == [Stop("b")]

@@ -9,7 +9,6 @@ import pytest
 
 from actors import Actor
 from supervision import Backoff, Child, Intensity, Supervisor, System
-from supervision.decisions import RestartWindow
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "/"])
@@ -59,17 +58,6 @@ def test_the_longest_delay_doubles_up_to_its_cap() -> None:
     assert [backoff.longest(n) for n in range(5)] == [0.1, 0.2, 0.4, 0.8, 1]
     assert backoff.longest(10_000) == 1
     assert Backoff(first=0).longest(10_000) == 0
-
-
-def test_the_window_slides() -> None:
-    window = RestartWindow(Intensity(restarts=2, within=10))
-    assert [window.charge(now) for now in (0, 1, 10.5, 11.1, 11.2)] == [
-        True,
-        True,
-        True,
-        True,
-        False,
-    ]
 
 
 @pytest.mark.parametrize(
