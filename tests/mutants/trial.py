@@ -22,6 +22,9 @@ from tests.mutants.watch import HANGS, PATIENCE, VERDICT, WANTED
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("actors", "supervision", "tests", "pyproject.toml")
 
+WRITES = "PYTHONDONTWRITEBYTECODE"
+"""Set, so that nothing is kept that was compiled from a mutant."""
+
 PYTEST = (
     *("-m", "pytest", "-q", "-x", "-m", "not real"),
     *("-p", "no:cacheprovider", "-p", "tests.mutants.watch"),
@@ -64,7 +67,7 @@ class Bench:
         environment = {
             **os.environ,
             "PYTHONPATH": ".",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            WRITES: "1",
             **more,
         }
         environment.pop("ACTOR_TREE_COPY", None)
@@ -139,6 +142,9 @@ def bench() -> Generator[Bench]:
                 shutil.copytree(ROOT / name, root / name, ignore=ignored)
             else:
                 shutil.copy2(ROOT / name, root / name)
-        compiling = [sys.executable, "-m", "compileall", "-q", "."]
-        subprocess.run(compiling, cwd=root, check=True)
-        yield Bench(root)
+        made = Bench(root)
+        # Compiles everything, tests in the way of pytest, and keeps that.
+        code, output = made.run(["--collect-only", *SUITES], 600, {WRITES: ""})
+        if code != 0:
+            raise RuntimeError(f"tests cannot be collected:\n{output}")
+        yield made
