@@ -210,3 +210,15 @@ async def test_abandoned_system_asks_take_and_give_no_place() -> None:
             assert [slow.tell(Put(n)) for n in range(3)] == [True, True, False]
             assert slow.snapshot().mailbox == 2
             await trio.sleep(10)
+
+
+async def test_an_ask_that_was_given_up_while_it_waited_for_room_makes_none() -> None:
+    async with open_actor(Slow, mailbox=1) as slow:
+        slow.tell(Put(0))
+        await wait_all_tasks_blocked()
+        assert slow.tell(Put(1))
+        for _ in range(5):
+            with trio.move_on_after(0.1):
+                await slow.ask(Count())
+        assert not slow.tell(Put(2))
+        assert slow.snapshot().mailbox == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import coverage
 
-from tests.mutants.trial import COPIED, SUITES, Bench
+from tests.mutants.trial import COPIED, FAST, Bench
 from tests.mutants.watch import TIMES
 
 
@@ -78,7 +78,7 @@ def _measured(bench: Bench) -> Reach:
     data, times = root / "coverage", root / "times"
     environment = {TIMES: str(times), "COVERAGE_FILE": str(data)}
     source = ["-m", "coverage", "run", "--source=actors,supervision"]
-    code, output = bench.run(SUITES, 3600, environment, before=source)
+    code, output = bench.run(FAST, 3600, environment, before=source)
     if code != 0:
         raise RuntimeError(f"tests fail without any mistake:\n{output}")
     covered = coverage.Coverage(

@@ -30,7 +30,8 @@ PYTEST = (
     *("-p", "no:cacheprovider", "-p", "tests.mutants.watch"),
 )
 
-SUITES = ("tests/actors", "tests/supervision")
+FAST = ("tests/actors", "tests/supervision")
+SUITES = (*FAST, "tests/hostile", "tests/cancellation")
 """All that a mistake in the runtime or in supervision may be noticed by."""
 
 Result = Literal["killed", "survived", "undecided"]
