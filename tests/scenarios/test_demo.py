@@ -128,6 +128,27 @@ def test_a_whole_run_ends_with_right_weights_and_leaves_nothing(folder: Path) ->
     assert leftovers(folder) == []
 
 
+def test_in_chaos_it_still_ends_with_right_weights_and_leaves_nothing(
+    folder: Path,
+) -> None:
+    report = run(
+        folder,
+        *("--chaos", "5", "--miners", "8", "--cycles", "1", "--hour", "2"),
+    )
+
+    assert set(report["leaks"].values()) == {0}
+    assert leftovers(folder) == []
+    assert report["restarts"] > 0
+    assert set(report["chaos"]) == {"crash", "freeze", "block"}
+    earned = {m["hotkey"] for m in report["miners"] if m["weight"] > 0}
+    assert earned
+    for miner in report["miners"]:
+        if miner["behaviour"] in DISHONEST:
+            assert miner["weight"] == 0
+        elif miner["mean_score"] is not None:  # what it has answered was scored
+            assert miner["weight"] > 0
+
+
 def test_real_data_are_replayed_and_scored_by_the_hour_asked_about(
     folder: Path, dst_data: Path
 ) -> None:

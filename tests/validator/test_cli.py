@@ -89,5 +89,6 @@ def test_help_names_every_option(tmp_path: Path) -> None:
     done = validator("demo", "--help", folder=tmp_path)
 
     assert done.returncode == 0
-    for option in ("--miners", "--dst", "--from", "--data", "--dsn", "--json"):
+    options = ("--miners", "--dst", "--from", "--data", "--dsn", "--json", "--chaos")
+    for option in options:
         assert option in done.stdout

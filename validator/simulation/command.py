@@ -61,6 +61,7 @@ def demo(
     first: Annotated[datetime | None, Parameter("--from")] = None,
     data: Path | None = None,
     dsn: str | None = None,
+    chaos: int | None = None,
     json: Path | None = None,
     log_format: LogFormat | None = None,
     log_level: Level = "info",
@@ -91,6 +92,9 @@ def demo(
     dsn
         Use this PostgreSQL server, in a schema validator_demo of its own that every
         demonstration empties first.
+    chaos
+        Let tasks crash, freeze and block the event loop, by a plan drawn from this
+        number.
     json
         Write the report to this file.
     log_format
@@ -108,5 +112,6 @@ def demo(
         data=data,
         dsn=dsn,
         json=json,
+        chaos=chaos,
     )
     return demonstrate(options, log_format=log_format, log_level=log_level)

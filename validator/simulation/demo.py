@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 import signal
 from collections import Counter
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ import trio
 from rich.console import Console
 
 from actors.events import Sink
-from supervision import Child, SystemFailed
+from supervision import Child, System, SystemFailed
 from supervision.app import App, run_app
 from validator.actors.database import ProcessingRows
 from validator.actors.service import Service
@@ -36,6 +36,13 @@ from validator.settings import Settings
 from validator.simulation.behaviours import HONEST, assign
 from validator.simulation.calendar import SimulatedCalendar
 from validator.simulation.chain import Registration, SimulatedChain
+from validator.simulation.chaos import (
+    Chaos,
+    Traps,
+    chaos_plan,
+    hasty,
+    spoilt,
+)
 from validator.simulation.options import (
     Options,
     Timeline,
@@ -64,6 +71,9 @@ SCHEMA = "validator_demo"
 
 LEAD = timedelta(minutes=1)
 """Data time before the first question: it goes out at a full hour that lies ahead."""
+
+BLOCK = 1.5
+"""Seconds that chaos blocks the loop for, at the most."""
 
 HOST = "127.0.0.1"
 
@@ -248,20 +258,38 @@ class _Run:
             dst=DstFiles(self.plan.series),
             calendar=calendar,
         )
+        settings = _settings(self.options.hour)
+        traps = Traps(block=min(BLOCK, 0.25 * self.options.hour))
+        if self.options.chaos is not None:
+            ports, settings = spoilt(ports, traps), hasty(settings, self.options.hour)
         validator = build(
             ports,
-            _settings(self.options.hour),
+            settings,
             services=self.database.services(),
             on_event=[self.log, self.progress],
             random=Random(self.options.seed),
         )
         async with app.serve(validator.system) as system:
             calendar.go()
-            await self.progress.done.wait()
+            async with self._chaos(system, traps):
+                await self.progress.done.wait()
             await system.stop(validator.tasks)
             database = system.ref(validator.database)
             self._processing_rows = await database.ask(ProcessingRows(), timeout=30)
         self._weights = chain.weights
+
+    @asynccontextmanager
+    async def _chaos(self, system: System, traps: Traps) -> AsyncGenerator[None]:
+        """Let things go wrong while the block waits, if that is wanted."""
+        seed = self.options.chaos
+        if seed is None:
+            yield
+            return
+        plan, hour = chaos_plan(seed), self.options.hour
+        chaos = Child("chaos", lambda: Chaos(plan, traps, hour=hour))
+        await system.start(chaos)
+        yield
+        await system.stop(chaos)
 
     def _registrations(self, subnet: Subnet) -> list[Registration]:
         begin = self.plan.first - LEAD
@@ -293,6 +321,7 @@ class _Run:
             truth={f"{hour:%Y-%m-%dT%H}": e.truth for hour, e in scored.items()},
             weights=weights,
             restarts=self.progress.restarts,
+            chaos=self.progress.chaos,
             leaks=Leaks(
                 tasks=self._tasks,
                 processing_rows=self._processing_rows,

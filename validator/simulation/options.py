@@ -40,6 +40,7 @@ class Options:
     data: Path | None = None
     dsn: str | None = attrs.field(default=None, repr=False)
     json: Path | None = None
+    chaos: int | None = None
 
     def __attrs_post_init__(self) -> None:
         _within("--miners", self.miners, 1, 256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from statistics import mean
@@ -20,6 +21,7 @@ from validator.events import (
     RoundStarted,
     WeightsSet,
 )
+from validator.simulation.chaos import ChaosMet
 from validator.simulation.report import by_kind
 
 
@@ -35,17 +37,22 @@ class Progress:
         """Hour asked about -> how the round went."""
         self.scored: dict[datetime, HourScored] = {}
         self.restarts = 0
+        self.chaos: dict[str, Counter[str]] = {}
+        """What chaos has done -> to which task, how often."""
         self.done = trio.Event()
         self._cycles = cycles
         self._tell = tell
         self._started = False
         self._known: set[str] = set()
 
-    def __call__(self, event: Event) -> None:  # noqa: C901 - a table
+    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912 - a table
         match event:
             case Restarted():
                 self.restarts += 1
                 self._tell(f"restarted {event.path}, life {event.incarnation}")
+            case ChaosMet(kind=kind, task=task):
+                self.chaos.setdefault(kind, Counter())[task] += 1
+                self._tell(f"chaos: {kind} in {task}")
             case MinerLeft():
                 self._tell(f"miner {event.hotkey[:8]} at uid {event.uid} has left")
             case MinerJoined():

@@ -62,6 +62,8 @@ class Report:
     weights: Mapping[int, float]
     """uid -> share of what the chain accepted last; empty, or summing to 1."""
     restarts: int
+    chaos: Mapping[str, Mapping[str, int]]
+    """What chaos has done -> to which task, how often; empty without ``--chaos``."""
     leaks: Leaks
     miners: tuple[MinerReport, ...]
     seconds: float
@@ -157,9 +159,13 @@ def by_kind(failed: Mapping[K, int]) -> str:
 
 
 def _caption(report: Report) -> str:
+    chaos = "; ".join(
+        f"{kind}: {by_kind(tasks)}" for kind, tasks in sorted(report.chaos.items())
+    )
     return (
         f"questions: {report.cycles}, asked: {report.asked}, "
         f"answered: {report.answered}, scored: {report.scored}, "
         f"restarts: {report.restarts}; "
-        f"{report.seconds:.0f} s, peak {report.peak_rss / 2**20:.0f} MiB"
+        + (f"chaos: {chaos}; " if chaos else "")
+        + f"{report.seconds:.0f} s, peak {report.peak_rss / 2**20:.0f} MiB"
     )
