@@ -32,7 +32,7 @@ nitpicky = True
 default_role = "any"
 nitpick_ignore_regex = [
     # Other people's documentation: built without a network, nothing is looked up.
-    ("py:.*|any", r"(trio|attrs|httpx|os|pathlib|random|signal|socket)\..*"),
+    ("py:.*|any", r"(trio|attrs|httpx|hypothesis|os|pathlib|random|signal|socket)\..*"),
     ("py:.*|any", r"(collections|contextlib|typing|types)\..*"),
     ("py:.*", r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random)"),
     ("py:.*", r"(Any|Literal|Self|Generic|optional|AbstractAsyncContextManager)"),
