@@ -19,6 +19,7 @@ The layers, each importing only from those below it::
     planting           how faults get into a tree
     points             what the kit writes into the trace
     scripts, faults    what happens from outside, and from inside: frozen values
+    otp                what a real Erlang/OTP did, as data
 
 Nothing here needs pytest, and nothing but `strategies` needs Hypothesis.
 """
@@ -34,6 +35,7 @@ from supervision.testing.faults import (
 )
 from supervision.testing.history import Life, Passage, Run, Sending
 from supervision.testing.oracle import InvariantBroken, Oracle, Rule, RuleFailed
+from supervision.testing.otp import OtpCase, OtpScenario, otp_cases
 from supervision.testing.reference import ReferenceSupervisor
 from supervision.testing.running import TreeDoesNotStart, run_scenario
 from supervision.testing.scenario import Cut, Scenario, WrongTree, from_json, to_json
@@ -66,6 +68,8 @@ __all__ = [
     "Node",
     "Op",
     "Oracle",
+    "OtpCase",
+    "OtpScenario",
     "Passage",
     "ReferenceSupervisor",
     "RequestAt",
@@ -82,6 +86,7 @@ __all__ = [
     "WrongTree",
     "crash_loop",
     "from_json",
+    "otp_cases",
     "run_scenario",
     "scenarios",
     "to_json",

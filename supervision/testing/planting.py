@@ -314,6 +314,9 @@ class Site:
             except Exception as error:
                 ending = _raised(error)
                 raise
+            except Interrupted:
+                ending = "interrupted"
+                raise
             finally:
                 if latest:
                     self.left(latest.pop(), ending)

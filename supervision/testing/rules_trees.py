@@ -97,7 +97,7 @@ def _note_work(
 ) -> None:
     event = entry.event
     match event:
-        case Made():
+        case Made() if not run.nodes[event.path].is_supervisor:
             alive.add(event.path)
         case Entered(point="deliver"):
             pass
@@ -328,6 +328,8 @@ def _down_by(run: Run, life: Life, entry: Entry) -> bool:
 
 def who_is_wanted_is_up(run: Run) -> Iterator[str]:
     """When all has been left alone, every permanent child is up."""
+    if run.interrupted:
+        return
     states = {entry.event.path: entry.event for entry in run.of(Idle)}
     stopped = {
         op.path

@@ -1,92 +1,29 @@
 """A supervisor as OTP's documentation describes it, and scripted children for it.
 
 The model is blocking, as OTP is: it handles one message at a time, and while it stops
-and starts children nothing else happens. `World` plays a `Scenario` on supervisors of
-any make and writes down what could be observed, in the notation of otp/record.escript.
+and starts children nothing else happens. `World` plays an `OtpScenario` on supervisors
+of any make and writes down what could be observed, in the notation of `OtpCase`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import ClassVar, Literal, Protocol
 
 import attrs
 
-from supervision import AutoShutdown, Restart, Strategy
-
-How = Literal["boom", "normal", "shutdown"]
-Verb = Literal["terminate", "restart", "delete"]
-
-
-@attrs.frozen
-class Worker:
-    """``fails``: which of its starts fail, counted from 1 for the whole scenario."""
-
-    name: str
-    restart: Restart = "permanent"
-    significant: bool = False
-    fails: Sequence[int] = ()
-
-
-@attrs.frozen
-class Branch:
-    """A supervisor with its children."""
-
-    name: str
-    children: Sequence[Spec]
-    strategy: Strategy = "one_for_one"
-    auto_shutdown: AutoShutdown = "never"
-    intensity: int = 1
-    restart: Restart = "permanent"
-    significant: bool = False
-
-
-Spec: TypeAlias = Worker | Branch
-
-
-@attrs.frozen
-class Exits:
-    """Children of one supervisor end by themselves, before it notices the first."""
-
-    supervisor: str
-    exits: Sequence[tuple[str, How]]
-
-
-@attrs.frozen
-class Request:
-    """``terminate_child``, ``restart_child`` or ``delete_child``."""
-
-    verb: Verb
-    supervisor: str
-    name: str
-
-
-@attrs.frozen
-class Add:
-    """``start_child``."""
-
-    supervisor: str
-    child: Worker
-
-
-@attrs.frozen
-class Pause:
-    """Longer than the period of all supervisors, which is one second then."""
-
-
-Operation: TypeAlias = Exits | Request | Add | Pause
-
-
-@attrs.frozen
-class Scenario:
-    root: Branch
-    operations: Sequence[Operation]
-
-    @property
-    def period(self) -> int:
-        """Seconds; without a pause all that happens is within the period."""
-        return 1 if Pause() in self.operations else 1000
+from supervision.testing.otp import (
+    Add,
+    Branch,
+    Exits,
+    How,
+    Operation,
+    OtpScenario,
+    Pause,
+    Request,
+    Spec,
+    Worker,
+)
 
 
 class Node(Protocol):
@@ -112,7 +49,7 @@ class World:
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenario: OtpScenario,
         make: Callable[[World, Branch, Parent | None], SupervisorNode],
     ) -> None:
         self.scenario = scenario
@@ -398,30 +335,3 @@ class OtpSupervisor:
             name = slot.spec.name
             # It is a stopped child now, whatever it had ended of.
             self._mailbox = [m for m in self._mailbox if m[0] != name]
-
-
-def to_json(scenario: Scenario) -> Any:
-    """Compact: classes by their first letter, and their fields in order."""
-    return json.loads(json.dumps(_plain(scenario)))
-
-
-def _plain(value: Any) -> Any:
-    if attrs.has(type(value)):
-        fields = [_plain(getattr(value, f.name)) for f in attrs.fields(type(value))]
-        return ["@" + type(value).__name__[0], *fields]
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-_CLASSES = {
-    "@" + c.__name__[0]: c
-    for c in (Worker, Branch, Exits, Request, Add, Pause, Scenario)
-}
-
-
-def from_json(value: Any) -> Any:
-    """Read what `to_json` wrote."""
-    if not isinstance(value, list):
-        return value
-    if value and isinstance(value[0], str) and (cls := _CLASSES.get(value[0])):
-        return cls(*map(from_json, value[1:]))
-    return tuple(map(from_json, value))

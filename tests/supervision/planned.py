@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from otp_model import Branch, How, Node, Parent, Request, Spec, Worker, World
+from otp_model import Node, Parent, World
 
 from supervision import Child, Intensity
 from supervision.plan import (
@@ -24,6 +24,7 @@ from supervision.plan import (
     StopRequested,
 )
 from supervision.planner import Planner
+from supervision.testing.otp import Branch, How, Request, Spec, Worker
 
 
 def child(spec: Spec) -> Child[object]:

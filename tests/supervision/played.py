@@ -7,18 +7,6 @@ from typing import Any
 
 import attrs
 import trio
-from otp_model import (
-    Add,
-    Branch,
-    Exits,
-    How,
-    Operation,
-    Pause,
-    Request,
-    Scenario,
-    Spec,
-    Worker,
-)
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors import Actor, Ask, Exit, Ref, Rejected, Stop, Tell
@@ -35,6 +23,18 @@ from supervision import (
     System,
 )
 from supervision.events import Escalated
+from supervision.testing.otp import (
+    Add,
+    Branch,
+    Exits,
+    How,
+    Operation,
+    OtpScenario,
+    Pause,
+    Request,
+    Spec,
+    Worker,
+)
 
 
 @attrs.frozen
@@ -104,7 +104,7 @@ class StartRefused(Exception):
 class Stage:
     """Plays one scenario, and notes what can be seen."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: OtpScenario) -> None:
         self.period = scenario.period
         self.alive: set[str] = set()
         self.marks: list[str] = []

@@ -1,11 +1,10 @@
 """Supervisors do as Erlang/OTP does; so do the planner alone, and the model of it.
 
-`cases.json` holds what a real OTP did; otp/record.py made it.
+`otp_cases` are what a real OTP did; otp/record.py recorded them.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from random import Random
@@ -15,41 +14,40 @@ import attrs
 import pytest
 from hypothesis import given, settings, strategies as st
 from otp import record
-from otp_model import (
+from otp_model import OtpSupervisor, World
+from planned import PlannedSupervisor
+from played import Stage
+
+from supervision.testing.otp import (
     Branch,
     Exits,
     How,
     Operation,
-    OtpSupervisor,
-    Scenario,
+    OtpScenario,
     Worker,
-    World,
-    from_json,
+    otp_cases,
 )
-from planned import PlannedSupervisor
-from played import Stage
 
 Maker = type[OtpSupervisor] | type[PlannedSupervisor]
 MAKERS: tuple[Maker, ...] = (OtpSupervisor, PlannedSupervisor)
 
 
 @pytest.fixture(scope="module")
-def cases() -> list[tuple[Scenario, list[str]]]:
-    recorded = json.loads(record.CASES.read_text())
-    return [(from_json(scenario), steps) for scenario, steps in recorded]
+def cases() -> list[tuple[OtpScenario, list[str]]]:
+    return [(case.scenario, [*case.steps]) for case in otp_cases()]
 
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_every_recorded_case_goes_as_in_otp(
     make: Maker,
-    cases: list[tuple[Scenario, list[str]]],
+    cases: list[tuple[OtpScenario, list[str]]],
 ) -> None:
     for scenario, steps in cases:
         assert World(scenario, make).play() == steps, scenario
 
 
 def test_the_recorded_cases_show_everything_there_is_to_see(
-    cases: list[tuple[Scenario, list[str]]],
+    cases: list[tuple[OtpScenario, list[str]]],
 ) -> None:
     assert len(cases) >= 500
     assert record.CASES.stat().st_size < 500_000
@@ -65,7 +63,7 @@ class PatientSupervisor(OtpSupervisor):
     behind: ClassVar[Literal["undefined", "restarting"]] = "restarting"
 
 
-BEHIND = Scenario(
+BEHIND = OtpScenario(
     Branch(
         "root",
         [
@@ -115,7 +113,7 @@ def one_at_a_time(operations: Sequence[Operation]) -> Iterator[Operation]:
 
 
 def test_a_real_system_goes_as_in_otp_wherever_the_two_are_meant_to_agree(
-    cases: list[tuple[Scenario, list[str]]],
+    cases: list[tuple[OtpScenario, list[str]]],
 ) -> None:
     compared = 0
     for scenario, steps in cases:
@@ -159,7 +157,7 @@ def test_two_thousand_new_cases_go_as_in_otp() -> None:
         )
 
 
-def differences(scenario: Scenario, **steps_of: list[str]) -> str:
+def differences(scenario: OtpScenario, **steps_of: list[str]) -> str:
     """Say in which steps they differ, and what happened in each then."""
     whats = ("start", *scenario.operations, "stop")
     lines: list[str] = []

@@ -1,8 +1,8 @@
 """Random scenarios, run in a real Erlang/OTP and recorded as data.
 
 ``PYTHONPATH=.:tests/supervision python tests/supervision/otp/record.py [seed]`` writes
-cases.json anew. It needs Erlang (``apt-get install --no-install-recommends
-erlang-base``).
+supervision/testing/otp_cases.json anew. It needs Erlang (``apt-get install
+--no-install-recommends erlang-base``).
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from otp_model import (
+from supervision import AutoShutdown, Restart, Strategy
+from supervision.testing.otp import (
     Add,
     Branch,
     Exits,
     How,
     Operation,
+    OtpScenario,
     Pause,
     Request,
-    Scenario,
     Spec,
     Verb,
     Worker,
     to_json,
 )
 
-from supervision import AutoShutdown, Restart, Strategy
-
 HERE = Path(__file__).resolve().parent
-CASES = HERE / "cases.json"
+CASES = HERE.parents[2] / "supervision" / "testing" / "otp_cases.json"
 RECORDED, PAUSING = 800, 100
 
 STRATEGIES: Sequence[Strategy] = ("one_for_one", "one_for_all", "rest_for_one")
@@ -45,7 +44,7 @@ VERBS: Sequence[Verb] = ("terminate", "terminate", "restart", "restart", "delete
 HOWS: Sequence[How] = ("boom", "boom", "boom", "normal", "shutdown")
 
 
-def scenario(random: Random) -> Scenario:
+def scenario(random: Random) -> OtpScenario:
     """Draw a tree of up to three levels, and what befalls it."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     names = (prefix + letter for prefix in ("", *letters) for letter in letters)
@@ -55,10 +54,10 @@ def scenario(random: Random) -> Scenario:
     operations = [
         _operation(random, branches, known, names) for _ in range(random.randint(1, 8))
     ]
-    return Scenario(root, operations)
+    return OtpScenario(root, operations)
 
 
-def pausing_scenario(random: Random) -> Scenario:
+def pausing_scenario(random: Random) -> OtpScenario:
     """Draw one in which it matters that the window of restarts slides."""
     workers = [Worker(name) for name in "abc"[: random.randint(1, 3)]]
     intensity, strategy = random.randint(1, 3), random.choice(STRATEGIES)
@@ -69,7 +68,7 @@ def pausing_scenario(random: Random) -> Scenario:
     ]
     for _ in range(random.randint(1, 2)):
         operations.insert(random.randint(1, len(operations)), Pause())
-    return Scenario(root, operations)
+    return OtpScenario(root, operations)
 
 
 def _branch(
@@ -151,7 +150,7 @@ def missing() -> str | None:
     return "no Erlang; apt-get install --no-install-recommends erlang-base"
 
 
-def ask_otp(scenarios: Iterable[Scenario]) -> list[list[str]]:
+def ask_otp(scenarios: Iterable[OtpScenario]) -> list[list[str]]:
     """Run scenarios in Erlang/OTP; the steps of each, as `World.play` gives them."""
     lines = [
         f"{{{n},{s.period},{_term(s.root)},{_term(s.operations)}}}.\n"
