@@ -187,7 +187,6 @@ def turns_of(messages: list[Any]) -> list[int]:
     return turns
 
 
-@pytest.mark.real  # owns its clock
 def test_a_turn_is_64_messages_for_handlers_that_do_not_wait() -> None:
     turns = turns_of([Put(1)] * 10 * BATCH)
     steps = [b - a for a, b in itertools.pairwise(turns)]
@@ -196,7 +195,6 @@ def test_a_turn_is_64_messages_for_handlers_that_do_not_wait() -> None:
     assert set(steps) <= {0, BATCH, 2 * BATCH}
 
 
-@pytest.mark.real  # owns its clock
 def test_a_turn_of_slow_handlers_ends_with_the_first_beyond_the_quantum() -> None:
     turns = turns_of([Work(2 * Actor._quantum)] * 20)
     steps = [b - a for a, b in itertools.pairwise(turns)]

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 import attrs
+import pytest
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.watch import HANGS, PATIENCE, VERDICT, WANTED
+from tests.mutants.watch import PATIENCE, VERDICT, WANTED
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("actors", "supervision", "tests", "pyproject.toml")
@@ -105,7 +106,7 @@ class Bench:
             patience: seconds after which a test is said to hang, which is to notice.
 
         Raises:
-            RuntimeError: pytest itself failed.
+            RuntimeError: there is no such test.
         """
         told = self.root / "verdict"
         told.unlink(missing_ok=True)
@@ -126,10 +127,10 @@ class Bench:
                 return Verdict("survived", "", took)
             case None:
                 return Verdict("undecided", "", took)
-            case code if code == HANGS or code < 0:
-                return Verdict("killed", "the process ended", took)
+            case pytest.ExitCode.NO_TESTS_COLLECTED:
+                raise RuntimeError(f"there is no test to run:\n{output}")
             case _:
-                raise RuntimeError(f"pytest ended with {code}:\n{output}")
+                return Verdict("killed", "it does not even begin", took)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from actors.events import Event
 from supervision import (
     Backoff,
     Child,
+    CleanUp,
     GetTree,
     Intensity,
     RestartChild,
@@ -53,6 +54,21 @@ async def test_messages_wait_for_the_end_of_a_restart() -> None:
         assert trio.current_time() == pytest.approx(3), (
             "the message in hand is finished"
         )
+
+
+@pytest.mark.parametrize("request_", [RestartChild("a"), CleanUp("a")])
+async def test_what_is_being_stopped_for_good_is_not_restarted_and_says_so_at_once(
+    request_: RestartChild | CleanUp,
+) -> None:
+    (part,) = parts("a")
+    async with System(part) as system, trio.open_nursery() as nursery:
+        nursery.start_soon(system.ref(part).ask, Nap(3))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(system.stop, part)
+        await wait_all_tasks_blocked()
+        with pytest.raises(Rejected, match="app/a is being stopped for good"):
+            await system.root.ask(request_)
+        assert trio.current_time() == 0
 
 
 async def test_a_restart_cuts_a_backoff_short() -> None:

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 import trio
-from parts import End, Life, Nap, Part
+from parts import End, Life, Nap, Part, parts
 from trio.testing import wait_all_tasks_blocked
 
 from actors import (
@@ -229,3 +229,19 @@ async def test_a_supervisor_out_of_patience_is_cancelled_with_all_below_it() -> 
         await system.stop(outer)
         assert trio.current_time() == pytest.approx(3)
         assert sorted(log[3:]) == [f"-app/outer/inner/{name}" for name in "abc"]
+
+
+async def test_a_busy_child_has_five_seconds_to_stop_unless_it_is_told_otherwise() -> (
+    None
+):
+    (part,) = parts("a")
+    async with System(part) as system, trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            with pytest.raises(ActorCrashed):
+                await system.ref(part).ask(Nap(20))
+
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        await system.stop(part)
+        assert trio.current_time() == 5
