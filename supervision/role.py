@@ -173,12 +173,19 @@ class Role:
             handler_timeout=child.handler_timeout,
             cleanup=child.cleanup,
         )
+        try:
+            nursery.start_soon(self._play, life, name=self.ref.path)
+        except RuntimeError:
+            # An interrupt has ended the nursery and is on its way. Nobody plays any
+            # more, and nobody is to wait for that.
+            self._life = None
+            self._is_over()
+            return
         life.make()
         if not life.ready:
             self._start_limit = self._roles.call_in(
                 child.start_timeout, self._is_too_slow
             )
-        nursery.start_soon(self._play, life, name=self.ref.path)
 
     def call_off(self) -> None:
         """Do not start it after all, if its start has been put off."""

@@ -64,7 +64,7 @@ class Life:
         Who never began to start is not cleaned up, as there is nothing to clean up.
         """
         begun = self.up is not None or self.at("start")
-        return self.cleaned or (None if begun else self.stopped)
+        return self.cleaned or (None if begun else self.stopped or self.failed)
 
     @property
     def interrupted(self) -> bool:

@@ -136,7 +136,7 @@ def from_json(value: Any) -> Any:
     """Read what `to_json` wrote."""
     if type(value) is not list:
         return value
-    items: list[Any] = value
+    items: list[Any] = [*value]
     tag, fields = items[0] if items else None, items[1:]
     if isinstance(tag, str) and tag in _CLASSES:
         return _CLASSES[tag](*map(from_json, fields))

@@ -1,0 +1,33 @@
+"""What the kit has found in the runtime itself, as scenarios that go well now."""
+
+from __future__ import annotations
+
+from faults.woods import Hand
+
+from supervision import Child, Supervisor
+from supervision.testing import Fault, RequestAt, Scenario, Tree, run_scenario
+
+TREE = Tree(
+    lambda: [
+        Child("first", Hand),
+        Child("pair", lambda: Supervisor(Child("left", Hand), Child("right", Hand))),
+    ]
+)
+
+
+def test_an_interrupt_in_a_cleanup_ends_the_program_also_if_a_restart_was_due() -> None:
+    inner = Child("inner", lambda: Supervisor(Child("hand", Hand)))
+    outer = Child("outer", lambda: Supervisor(inner, Child("other", Hand)))
+    interrupt = Fault("app/outer/inner", "stopping", 1, "base_exception")
+    scenario = Scenario([RequestAt(0, "app/outer/inner", "restart")], [interrupt])
+    run_scenario(scenario, Tree(lambda: [outer]))
+
+
+def test_a_start_that_cannot_be_cancelled_starts_nobody_when_it_is_too_late() -> None:
+    run_scenario(
+        Scenario(faults=[Fault("app/pair", "start", 1, "shielded_hang")]), TREE
+    )
+
+
+def test_a_supervisor_may_fail_before_it_starts_its_children() -> None:
+    run_scenario(Scenario(faults=[Fault("app/pair", "start", 1, "crash")]), TREE)
