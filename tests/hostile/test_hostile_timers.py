@@ -92,6 +92,7 @@ class Clocked(Actor):
                 timer = set_timer(op.seconds, Tick(m.serial), key=op.key)
                 self._timers[op.key] = (m.serial, timer)
             case "cancel":
+                await trio.sleep(op.seconds)  # one may come due meanwhile
                 self._end(op.key, cancel=True)
             case "busy":
                 await trio.sleep(op.seconds)
@@ -150,6 +151,7 @@ def judge(trace: Trace) -> None:
         assert got or timer.due > end, f"{timer} never ticked"
         if timer.period is not None:
             late = [at for at in got if at > end - QUIET]
+            assert all((at - timer.due) % timer.period == 0 for at in late), late
             assert len(late) >= QUIET // timer.period - 1, f"{timer} has fallen silent"
 
 
