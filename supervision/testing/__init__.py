@@ -9,6 +9,7 @@
 The layers, each importing only from those below it::
 
     strategies         what Hypothesis draws; nothing else imports it
+    machine            its state machines with async steps
     running            `run_scenario`: one scenario, played and judged
     rules, rules_*     the rules that come with the kit
     reference          what a supervisor may do: pure
@@ -21,9 +22,10 @@ The layers, each importing only from those below it::
     scripts, faults    what happens from outside, and from inside: frozen values
     otp                what a real Erlang/OTP did, as data
 
-Nothing here needs pytest, and nothing but `strategies` needs Hypothesis.
+Nothing here needs pytest, and nothing but `strategies` and `machine` Hypothesis.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from supervision.testing.faults import (
@@ -52,6 +54,7 @@ from supervision.testing.scripts import (
 from supervision.testing.trees import Node, Tree
 
 if TYPE_CHECKING:
+    from supervision.testing.machine import TrioStateMachine, awaited
     from supervision.testing.strategies import scenarios
 
 __all__ = [
@@ -83,7 +86,9 @@ __all__ = [
     "TellAt",
     "Tree",
     "TreeDoesNotStart",
+    "TrioStateMachine",
     "WrongTree",
+    "awaited",
     "crash_loop",
     "from_json",
     "otp_cases",
@@ -92,7 +97,11 @@ __all__ = [
     "to_json",
 ]
 
-_BY_HYPOTHESIS = ("scenarios",)
+_BY_HYPOTHESIS = {
+    "TrioStateMachine": "machine",
+    "awaited": "machine",
+    "scenarios": "strategies",
+}
 
 # Tracebacks, pickles and documentation name a class by where users import it from.
 for _name in __all__:
@@ -102,7 +111,6 @@ for _name in __all__:
 
 def __getattr__(name: str) -> object:
     if name in _BY_HYPOTHESIS:
-        from supervision.testing import strategies  # noqa: PLC0415 - only if it is used
-
-        return getattr(strategies, name)
+        module = import_module(f"{__name__}.{_BY_HYPOTHESIS[name]}")
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
