@@ -141,7 +141,8 @@ class Incarnation(Reader):
             with trio.CancelScope(shield=True) if used else nullcontext():
                 if self.actor is not None:
                     await self.actor.leave(exit_)  # noqa: ASYNC102
-                await self.workshop.close()  # noqa: ASYNC102
+                if (over := self.workshop.close()) is not None:
+                    await over.wait()  # noqa: ASYNC102
             if (
                 not exit_.failed
                 and trio.current_effective_deadline() <= self.runtime.now()

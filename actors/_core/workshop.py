@@ -76,13 +76,12 @@ class Workshop:
             )
         return self._nursery
 
-    async def close(self) -> None:
-        """Cancel all tasks and wait until none is left."""
+    def close(self) -> trio.Event | None:
+        """Cancel all tasks; return what is set once none is left, if there were any."""
         self._closing = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason="its incarnation has ended")
-        if self._over is not None:
-            await self._over.wait()
+        return self._over
 
     async def _run(self, over: trio.Event) -> None:
         try:

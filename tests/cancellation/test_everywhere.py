@@ -23,7 +23,6 @@ PACKAGES = Path(actors.__file__).parent.parent
 
 NEVER_CANCELLED = {
     "actors/_core/incarnation.py live": "shielded: what is ended there has limits",
-    "actors/_core/workshop.py close": "the same wait, as seen from inside",
     "actors/host.py __aenter__": "entering a nursery never waits",
     "actors/host.py _main": "shielded: what all actors rely on outlives them",
     "supervision/dynamic.py _stop_all": "shielded: each child has limits of its own",
@@ -31,6 +30,8 @@ NEVER_CANCELLED = {
 }
 """Where nothing can ever be cancelled, and why; one site of each."""
 
+
+KITS = ("actors.testing", "supervision.testing")
 
 COLLECTING = (a_comprehensive_cleanup, a_process)
 
@@ -57,7 +58,7 @@ def test_nothing_waits_where_it_was_never_cancelled() -> None:
     reports: Iterable[CancelReport] = map(explored, SCENES)
     first, *others = reports
     together = sum(others, first)
-    uncovered = together.uncovered("actors", "supervision", without=["actors.testing"])
+    uncovered = together.uncovered("actors", "supervision", without=KITS)
     sites = [
         f"{Path(site.file).relative_to(PACKAGES)} {site.function}" for site in uncovered
     ]
