@@ -10,7 +10,12 @@ The layers, each importing only from those below it::
 
     strategies         what Hypothesis draws; nothing else imports it
     machine            its state machines with async steps
+    replaying          a scenario from a token; a scenario made smaller
     running            `run_scenario`: one scenario, played and judged
+    reports            what a failure says
+    charts, marks      a run as a message sequence chart
+    tokens             a scenario as one word
+    smaller            leaving out what a scenario does not need
     rules, rules_*     the rules that come with the kit
     reference          what a supervisor may do: pure
     oracle             rules, and what they raise
@@ -28,6 +33,7 @@ Nothing here needs pytest, and nothing but `strategies` and `machine` Hypothesis
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from supervision.testing.charts import chart
 from supervision.testing.faults import (
     Fault,
     FaultPlan,
@@ -39,6 +45,8 @@ from supervision.testing.history import Life, Passage, Run, Sending
 from supervision.testing.oracle import InvariantBroken, Oracle, Rule, RuleFailed
 from supervision.testing.otp import OtpCase, OtpScenario, otp_cases
 from supervision.testing.reference import ReferenceSupervisor
+from supervision.testing.replaying import replay, simplify
+from supervision.testing.reports import report
 from supervision.testing.running import TreeDoesNotStart, run_scenario
 from supervision.testing.scenario import Cut, Scenario, WrongTree, from_json, to_json
 from supervision.testing.scripts import (
@@ -51,6 +59,7 @@ from supervision.testing.scripts import (
     StopAt,
     TellAt,
 )
+from supervision.testing.tokens import WrongToken, token
 from supervision.testing.trees import Node, Tree
 
 if TYPE_CHECKING:
@@ -87,14 +96,20 @@ __all__ = [
     "Tree",
     "TreeDoesNotStart",
     "TrioStateMachine",
+    "WrongToken",
     "WrongTree",
     "awaited",
+    "chart",
     "crash_loop",
     "from_json",
     "otp_cases",
+    "replay",
+    "report",
     "run_scenario",
     "scenarios",
+    "simplify",
     "to_json",
+    "token",
 ]
 
 _BY_HYPOTHESIS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
 from supervision.testing.history import Run
 
@@ -26,6 +27,13 @@ class InvariantBroken(AssertionError):
         self.run = run
 
 
+@cache
+def _broken(rule: str) -> type[InvariantBroken]:
+    """One class for a name, also if an oracle is made anew for every example."""
+    space = {"rule": rule, "__module__": __name__}
+    return type(f"Broken_{rule}", (InvariantBroken,), space)
+
+
 class RuleFailed(Exception):
     """A rule raised something itself, so that it has not judged; see the cause."""
 
@@ -36,11 +44,7 @@ class Rule:
     def __init__(self, name: str, check: Check) -> None:
         self.name = name
         self.check = check
-        self.broken: type[InvariantBroken] = type(
-            f"Broken_{name}",
-            (InvariantBroken,),
-            {"rule": name, "__module__": __name__, "__doc__": check.__doc__},
-        )
+        self.broken = _broken(name)
 
     def __repr__(self) -> str:
         return f"<Rule {self.name}>"
@@ -97,6 +101,17 @@ class Oracle:
             InvariantBroken: the class of the first rule that was broken.
             RuleFailed: a rule raised something.
         """
+        broken = self.verdict(run)
+        if broken is not None:
+            raise broken
+
+    def verdict(self, run: Run) -> InvariantBroken | None:
+        """What `judge` would raise.
+
+        Raises:
+            RuleFailed: a rule raised something.
+        """
         for rule in self.rules.values():
             if violations := rule.violations(run):
-                raise rule.broken(violations, run)
+                return rule.broken(violations, run)
+        return None

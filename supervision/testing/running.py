@@ -27,6 +27,7 @@ from supervision.testing.points import (
     Sent,
     Stopping,
 )
+from supervision.testing.reports import explained
 from supervision.testing.scenario import Cut, Scenario
 from supervision.testing.scripts import (
     AskAt,
@@ -65,14 +66,19 @@ def run_scenario(
         oracle: the rules to judge by; by default all that come with the kit.
 
     Raises:
-        InvariantBroken: a rule was broken; a class of its own for each rule.
+        InvariantBroken: a rule was broken; a class of its own for each rule, with the
+            report as a note.
         RuleFailed: a rule could not judge, as it raised something itself.
         TreeDoesNotStart: not even without faults.
         WrongTree: the scenario was made for another tree.
     """
     scenario.check(tree)
+    oracle = oracle or Oracle()
     run = play(scenario, tree)
-    (oracle or Oracle()).judge(run)
+    broken = oracle.verdict(run)
+    if broken is not None:
+        # Always from this line: by that Hypothesis tells failures apart.
+        raise explained(broken, lambda again: oracle.verdict(play(again, tree)))
     return run
 
 

@@ -27,6 +27,7 @@ from supervision.testing.scripts import (
     TellAt,
     Verb,
 )
+from supervision.testing.tokens import to_replay
 from supervision.testing.trees import Tree
 
 T = TypeVar("T")
@@ -65,7 +66,13 @@ def scenarios(
         faults: how many faults strike at the most; a crash loop counts as one.
         steps: in which of the first steps of the scheduler all may be cut off.
     """
-    return st.deferred(lambda: _scenarios(tree, ops, faults, steps))
+    drawn = st.deferred(lambda: _scenarios(tree, ops, faults, steps))
+
+    def one_of_them(_: object) -> st.SearchStrategy[Scenario]:
+        replayed = to_replay(tree)
+        return drawn if replayed is None else st.just(replayed)
+
+    return st.none().flatmap(one_of_them)
 
 
 def _scenarios(
