@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import attrs
 import pytest
 import trio
+from hypothesis import given, settings, strategies as st
+from trio.testing import MockClock
 
 from actors import Actor, Ask, AskTimeout, Ref, open_actor
 from actors._core.alarms import Alarms
@@ -77,3 +81,31 @@ async def test_what_is_to_be_called_is_called_once_in_time_unless_cancelled() ->
         await trio.sleep(10)
         nursery.cancel_scope.cancel()
     assert called == [("a", 1), ("b", 2)]
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32))
+def test_whatever_is_set_and_called_off_the_rest_comes_in_time(seed: int) -> None:
+    """Enough of them for those that are over to be cleared up several times."""
+    random = Random(seed)
+    due: list[float] = []
+    came: list[float] = []
+
+    async def scenario() -> None:
+        alarms = Alarms()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(alarms.run)
+            for _ in range(1500):
+                at = trio.current_time() + random.randrange(1, 1000)
+                call = alarms.call_at(at, lambda: came.append(trio.current_time()))
+                if random.random() < 0.7:
+                    call.cancel()
+                else:
+                    due.append(at)
+                if random.random() < 0.01:
+                    await trio.sleep(random.randrange(50))
+            await trio.sleep(2000)
+            nursery.cancel_scope.cancel()
+
+    trio.run(scenario, clock=MockClock(autojump_threshold=0))
+    assert came == sorted(due)

@@ -243,3 +243,20 @@ async def test_two_that_watch_each_other_end() -> None:
         await system.ref(a).ask(Watch(system.ref(b)))
         await system.ref(b).ask(Watch(system.ref(a)))
     assert trio.current_time() == 0
+
+
+async def test_how_it_ended_stays_as_it_was_whatever_ends_later() -> None:
+    failing, stopped, ended = (
+        Child(name, Part, restart="temporary") for name in ("a", "b", "c")
+    )
+    async with System(failing, stopped, ended) as system:
+        refs = [system.ref(child) for child in (failing, stopped, ended)]
+        refs[0].tell(Crash())
+        await system.stop(stopped)
+        refs[2].tell(End())
+        await trio.sleep(1)
+        before = [ref.gone for ref in refs]
+        assert [exit_ and exit_.kind for exit_ in before] == [
+            *("failed", "shutdown", "normal")
+        ]
+    assert [ref.gone for ref in refs] == before

@@ -82,6 +82,18 @@ async def test_many_refusals_are_few_events() -> None:
     assert [e.count for e in refused] == [1, 60, 9]
 
 
+async def test_the_first_refusal_after_each_opening_is_an_event_at_once() -> None:
+    async with stage() as on:
+        await on.breakers.ask(ForceOpen("peer", seconds=10))
+        for _ in range(3):
+            await on.refused()
+        await trio.sleep(10)
+        await on.breakers.ask(ForceOpen("peer", seconds=10))
+        await on.refused()
+        refused = [e.count for e in on.events if isinstance(e, BreakerRefused)]
+        assert refused == [1, 2, 1]
+
+
 # -- its own restarts ----------------------------------------------------------
 
 

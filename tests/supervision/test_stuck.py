@@ -353,3 +353,29 @@ async def test_a_stuck_worker_does_not_hold_up_its_pool(ask_freeze: Freezer) -> 
         assert [await ref.ask(Life()) for _ in range(3)] == [1, 1, 1]
         await trio.sleep_until(51)
         assert {await ref.ask(Life()) for _ in range(4)} == {1, 2}
+
+
+async def test_a_group_goes_on_beside_a_supervisor_that_is_held_up_in_its_restart() -> (
+    None
+):
+    class Stubborn(Part):
+        async def run(self) -> None:
+            if self.ctx.incarnation == 2:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(100)
+
+    class Broken(Part):
+        async def started(self) -> None:
+            if self.ctx.incarnation == 2:
+                raise OSError("away")
+
+    stubborn = Child("stubborn", Stubborn, shutdown=1, cleanup=1)
+    broken, after = Child("broken", Broken), Child("after", Part)
+    inner = Child("inner", lambda: Supervisor(stubborn, broken, intensity=Intensity(0)))
+    async with System(inner, after, strategy="rest_for_one", backoff=AT_ONCE) as system:
+        system.ref(broken).tell(Crash())
+        await trio.sleep(20)
+        assert states(system.snapshot())["app/inner"] == "stuck"
+        assert await system.ref(after).ask(Life(), timeout=1) == 2
+        await trio.sleep(100)
+        assert await system.ref(broken).ask(Life(), timeout=1) == 3
