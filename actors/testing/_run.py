@@ -136,7 +136,7 @@ class Run:
             self._first = _seams.number(batch[0])
         numbers = [_seams.number(task) - self._first for task in batch]
         self._tasks.update(zip(numbers, batch, strict=True))
-        own = self._trios_own(batch)
+        own = self._trios_own(batch) if len(batch) > 1 else 1
         choice = self._choice(len(batch) - own)
         if choice == 0:
             self.order += numbers

@@ -27,7 +27,7 @@ async def pause(pace: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)  # of the profile
 @given(PACES, PACES, st.integers(1, 3), st.booleans(), schedules(length=48))
 def test_what_is_read_and_what_is_missed_is_all(
     said: list[int], read: list[int], capacity: int, impatient: bool, schedule: Schedule

@@ -32,7 +32,7 @@ ASKS = PLANS.map(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=2 * settings().max_examples)  # of the profile
 @given(ASKS, st.integers(1, 2), st.integers(1, 2), schedules(length=48))
 def test_it_opens_and_closes_by_its_rule_and_never_wedges(
     plan: Plan, failures: int, probes: int, schedule: Schedule

@@ -34,7 +34,7 @@ def run(plan: Plan, schedule: Schedule) -> None:
     judge(simulate(main, schedule=schedule, check=50).trace, plan)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)  # of the profile
 @given(PLANS, schedules(length=48))
 def test_every_message_comes_to_one_end(plan: Plan, schedule: Schedule) -> None:
     run(plan, schedule)

@@ -14,7 +14,7 @@ ROUTES: st.SearchStrategy[Route] = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=2 * settings().max_examples)  # of the profile
 @given(PLANS, st.integers(1, 3), ROUTES, schedules(length=48))
 def test_every_message_comes_to_one_end(
     plan: Plan, size: int, route: Route, schedule: Schedule

@@ -55,7 +55,7 @@ class Member(Actor):
         return self.ctx.me.path
 
 
-@settings(max_examples=150)
+@settings(max_examples=2 * settings().max_examples)  # of the profile
 @given(st.lists(OPS, min_size=1, max_size=3), schedules(length=48))
 def test_who_is_found_is_there(clients: list[list[Op]], schedule: Schedule) -> None:
     async def main(world: World) -> None:

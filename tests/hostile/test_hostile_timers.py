@@ -108,7 +108,7 @@ class Clocked(Actor):
                 timer.cancel()
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings().max_examples)  # of the profile
 @given(OPS, schedules(length=48))
 def test_timers_keep_their_time(ops: list[Op], schedule: Schedule) -> None:
     async def main(world: World) -> None:
