@@ -292,10 +292,11 @@ class Role:
         self._roles.emit(StartTimedOut(path, life.number, seconds))
         why = f"{path} did not finish started() within {seconds:g} s"
         life.interrupt(StartFailed(why), reason=why)
-        self._roles.spawn(self._see_off_slow)
+        self._roles.spawn(self._see_off_slow, life)
 
-    async def _see_off_slow(self) -> None:
-        if not await self.ended():
+    async def _see_off_slow(self, life: Incarnation) -> None:
+        # It may be over by now, and its successor under way.
+        if self._life is life and not await self.ended():
             self._asked = True
             await self.see_off()
 

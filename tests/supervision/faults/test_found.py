@@ -5,7 +5,7 @@ from __future__ import annotations
 from faults.woods import Hand
 
 from supervision import Child, Supervisor
-from supervision.testing import Fault, RequestAt, Scenario, Tree, run_scenario
+from supervision.testing import Fault, JumpAt, RequestAt, Scenario, Tree, run_scenario
 
 TREE = Tree(
     lambda: [
@@ -31,3 +31,10 @@ def test_a_start_that_cannot_be_cancelled_starts_nobody_when_it_is_too_late() ->
 
 def test_a_supervisor_may_fail_before_it_starts_its_children() -> None:
     run_scenario(Scenario(faults=[Fault("app/pair", "start", 1, "crash")]), TREE)
+
+
+def test_who_was_too_slow_to_start_is_not_taken_for_its_successor() -> None:
+    slow = Fault("app/first", "start", 1, "slow", 2, seconds=0.5)
+    script = [RequestAt(0, "app/first", "restart"), JumpAt(0.1, 45)]
+    run = run_scenario(Scenario(script, [slow]), TREE)
+    assert len(run.lives["app/first"]) == 3

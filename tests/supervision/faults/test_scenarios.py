@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, strategies as st
 
 from actors import Actor, Ask, Tell
 from supervision import Child, Supervisor
@@ -28,6 +28,7 @@ from supervision.testing import (
     scenarios,
     to_json,
 )
+from supervision.testing.faults import Kind
 
 
 @attrs.frozen
@@ -69,6 +70,31 @@ TREE = Tree(children, messages={path: [Increment(1), GetCount()] for path in PAT
 @given(scenarios(TREE))
 def test_a_tree_survives_whatever_happens(scenario: Scenario) -> None:
     run_scenario(scenario, TREE)
+
+
+LOSSY = Tree(
+    children,
+    messages={path: st.builds(Increment, st.integers(0, 9)) for path in PATHS},
+    unreliable=["app/counter"],
+)
+
+
+@given(scenarios(LOSSY))
+def test_messages_may_be_drawn_and_lost_doubled_and_late(scenario: Scenario) -> None:
+    run_scenario(scenario, LOSSY)
+    assert from_json(to_json(scenario, LOSSY), LOSSY) == scenario
+
+
+@pytest.mark.parametrize(
+    ("kind", "handled"), [("drop", []), ("duplicate", [1.0, 1.0]), ("delay", [2.0])]
+)
+def test_what_is_unreliable_loses_doubles_and_delays(
+    kind: Kind, handled: list[float]
+) -> None:
+    fault = Fault("app/counter", "deliver", 1, kind)
+    script = [TellAt(1, "app/counter", Increment(1))]
+    run = run_scenario(Scenario(script, [fault]), LOSSY)
+    assert [each.entered.at for each in run.sendings[1].handled] == handled
 
 
 @given(scenarios(TREE))
