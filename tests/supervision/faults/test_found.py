@@ -5,7 +5,15 @@ from __future__ import annotations
 from faults.woods import Hand
 
 from supervision import Child, Supervisor
-from supervision.testing import Fault, JumpAt, RequestAt, Scenario, Tree, run_scenario
+from supervision.testing import (
+    Fault,
+    JumpAt,
+    RequestAt,
+    Scenario,
+    Script,
+    Tree,
+    run_scenario,
+)
 
 TREE = Tree(
     lambda: [
@@ -35,6 +43,6 @@ def test_a_supervisor_may_fail_before_it_starts_its_children() -> None:
 
 def test_who_was_too_slow_to_start_is_not_taken_for_its_successor() -> None:
     slow = Fault("app/first", "start", 1, "slow", 2, seconds=0.5)
-    script = [RequestAt(0, "app/first", "restart"), JumpAt(0.1, 45)]
+    script: Script = (RequestAt(0, "app/first", "restart"), JumpAt(0.1, 45))
     run = run_scenario(Scenario(script, [slow]), TREE)
     assert len(run.lives["app/first"]) == 3
