@@ -25,6 +25,7 @@ from actors.testing import (
     Schedule,
     Tape,
     World,
+    explore_cancellation,
     schedules,
     simulate,
 )
@@ -453,6 +454,21 @@ def test_silence_without_a_timeout_is_a_deadlock() -> None:
 
     with pytest.raises(Deadlock):
         simulate(main)
+
+
+def test_an_exchange_can_be_cancelled_at_any_step() -> None:
+    async def main(world: World) -> None:
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        try:
+            async with Network() as network:
+                network.serve(HOST, 443, answer)
+                network.fault(HOST, Links(up=Link(latency=1), down=Link(rate=1000)))
+                async with network.client() as client:
+                    assert await ask(client) == "200, 300 bytes"
+        finally:
+            assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+    assert explore_cancellation(main).runs > 20
 
 
 # -- and what is real -----------------------------------------------------------------
