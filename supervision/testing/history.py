@@ -136,10 +136,6 @@ class Run:
         for lives in self.lives.values():
             yield from lives
 
-    def children_of(self, path: str) -> list[str]:
-        """The paths right below a supervisor, of whoever was there at some time."""
-        return [node.path for node in self.nodes.values() if node.parent == path]
-
     @cached_property
     def ended(self) -> Entry | None:
         """The end of the system."""
