@@ -90,6 +90,20 @@ def test_failures_leave_the_window_of_the_rate() -> None:
     assert state_of(breaker) == "open"
 
 
+def test_failures_that_have_left_the_window_count_no_more() -> None:
+    rate = FailureRate(share=0.6, within=10, minimum=4)
+    breaker = Breaker(BreakerPolicy(failures=None, rate=rate))
+    for now in (0, 1, 2):
+        call(breaker, "failed", now)
+    for outcome in ("ok", "ok", "failed", "failed"):
+        call(breaker, outcome, now=20)
+    assert state_of(breaker) == "closed", "a half of the last four failed"
+    call(breaker, "failed", now=21)
+    assert state_of(breaker) == "open", "three of the last five did"
+    assert breaker.last_change is not None
+    assert (breaker.last_change.calls, breaker.last_change.failed) == (5, 3)
+
+
 # -- open ------------------------------------------------------------------------------
 
 
