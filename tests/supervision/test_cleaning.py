@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from pathlib import Path
 
 import attrs
@@ -251,6 +252,22 @@ async def test_a_directory_that_was_left_over_is_removed_by_the_next_incarnation
         await system.restart(part)
         await wait_all_tasks_blocked()
     assert sum(isinstance(e, LeftOver) for e in events) == 1
+
+
+@pytest.mark.real
+async def test_what_was_removed_by_somebody_else_is_not_left_over(
+    events: list[Event],
+) -> None:
+    part = Child("a", lambda: Scribbler(slow=100), cleanup=0.05)
+    async with System(part, on_event=[events.append]) as system:
+        directory = await system.ref(part).ask(Scribble())
+        shutil.rmtree(directory)
+        await system.restart(part)
+        await system.ref(part).ask(Scribble())
+        # A thread has looked for what was left over.
+        with trio.move_on_after(0.2), system.subscribe(LeftOver) as found:
+            await anext(found)
+        assert not any(isinstance(e, LeftOver) for e in events)
 
 
 @pytest.mark.real
