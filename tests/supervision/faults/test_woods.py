@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from faults.woods import tree
+from faults.woods import opened, tree
 from hypothesis import given, strategies as st
 
 from supervision.testing import Scenario, Tree, run_scenario, scenarios
 
-WOODS = [tree(seed) for seed in range(48)]
+WOODS = [*map(tree, range(48)), opened()]
 CASES = [st.tuples(st.just(tree), scenarios(tree)) for tree in WOODS]
 
 

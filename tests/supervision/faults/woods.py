@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from itertools import count
 from random import Random
@@ -13,6 +14,7 @@ import trio
 
 from actors import (
     Actor,
+    ActorError,
     Ask,
     Deferred,
     Envelope,
@@ -27,8 +29,10 @@ from supervision import (
     AutoShutdown,
     Backoff,
     Child,
+    DynamicSupervisor,
     Intensity,
     Restart,
+    StartChild,
     Strategy,
     Supervisor,
     pool_of,
@@ -145,6 +149,17 @@ class BusyHand(Hand):
         await trio.sleep(7)
 
 
+class Opener(Hand):
+    """Starts others while it starts itself."""
+
+    async def started(self) -> None:
+        others = self.ctx.find("app/others", DynamicSupervisor)
+        for name in "xy":
+            with suppress(Rejected, ActorError):
+                child = Child(name, Hand, mailbox=3, restart="transient")
+                await others.ask(StartChild(child), timeout=5)
+
+
 @function_actor
 async def reading_hand(inbox: Inbox[Hand]) -> None:
     async for envelope in inbox:
@@ -215,6 +230,24 @@ class Growth:
         }
         make = partial(Supervisor, *children, auto_shutdown=own, **options)
         return Child(name, make, **self.policy(auto))
+
+
+def opened() -> Tree:
+    """One whose children come and go."""
+    paths = ("app/others/x", "app/others/y", "app/opener")
+    messages: list[Message[Any]] = [
+        *(Note(), End(), Ping(), Nap(3), Later()),
+        *map(Pass, paths),
+    ]
+    limit = Intensity(3, within=20)
+    return Tree(
+        lambda: [
+            Child("others", lambda: DynamicSupervisor(intensity=limit)),
+            Child("opener", Opener, mailbox=3),
+        ],
+        strategy="rest_for_one",
+        messages=dict.fromkeys(paths, messages),
+    )
 
 
 @cache
