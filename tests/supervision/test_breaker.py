@@ -154,6 +154,18 @@ def test_as_many_successes_as_probes_close_it() -> None:
     assert breaker.failures == 0
 
 
+def test_probes_that_succeeded_before_one_failed_count_no_more() -> None:
+    breaker = opened(probes=2)
+    first, second = admitted(breaker, 10), admitted(breaker, 10)
+    breaker.settle(first, "ok", 10, 1.0)
+    breaker.settle(second, "failed", 10, 1.0)
+    now = 10 + breaker.retry_after(10)
+    call(breaker, "ok", now)
+    assert state_of(breaker) == "half_open"
+    call(breaker, "ok", now)
+    assert state_of(breaker) == "closed"
+
+
 def test_one_failed_probe_opens_it_again_for_longer() -> None:
     breaker = opened(probes=2)
     call(breaker, "ok", 10.0)
