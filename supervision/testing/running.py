@@ -229,9 +229,12 @@ class Stage:
         for op in sorted(self._scenario.script, key=lambda op: op.at):
             await trio.sleep_until(begin + op.at)
             self._do(op, others)
+        # What faults hold up comes on top, or all might be looked at the very moment
+        # when somebody who was stuck ends after all.
+        held_up = sum(fault.seconds * fault.repeat for fault in self._scenario.faults)
         while not self._leave.is_set():
             blocked = self.planting.blocked
-            with trio.move_on_after(self._tree.settle) as scope:
+            with trio.move_on_after(self._tree.settle + held_up) as scope:
                 await self._leave.wait()
             if scope.cancelled_caught and blocked == self.planting.blocked:
                 self._look_at_all()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from faults.woods import Hand
+from faults.woods import Hand, Ping
 
 from supervision import Child, Supervisor
 from supervision.testing import (
+    AskAt,
     Fault,
     JumpAt,
     RequestAt,
@@ -46,3 +47,18 @@ def test_who_was_too_slow_to_start_is_not_taken_for_its_successor() -> None:
     script: Script = (RequestAt(0, "app/first", "restart"), JumpAt(0.1, 45))
     run = run_scenario(Scenario(script, [slow]), TREE)
     assert len(run.lives["app/first"]) == 3
+
+
+def test_all_is_not_looked_at_the_moment_when_somebody_stuck_has_ended() -> None:
+    pair = Child(
+        "pair",
+        lambda: Supervisor(
+            Child("left", Hand), Child("right", Hand), strategy="one_for_all"
+        ),
+    )
+    faults = [
+        Fault("app/pair/right", "handle", 1, "hang"),
+        Fault("app/pair/left", "stopping", 1, "shielded_hang"),  # ends at 60 s
+    ]
+    script = [AskAt(0, "app/pair/right", Ping())]
+    run_scenario(Scenario(script, faults), Tree(lambda: [pair]))
