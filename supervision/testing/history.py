@@ -17,6 +17,7 @@ from supervision.testing.points import (
     Blocked,
     Ended,
     Entered,
+    Idle,
     Left,
     Made,
     Sent,
@@ -140,6 +141,19 @@ class Run:
     def ended(self) -> Entry | None:
         """The end of the system."""
         return next(iter(self.of(Ended)), None)
+
+    @cached_property
+    def idle(self) -> Collection[str]:
+        """The paths of those who were up and at rest when all was left alone at last.
+
+        Empty if the script did not get that far.
+        """
+        events = (entry.event for entry in self.entries)
+        return {
+            event.path
+            for event in events
+            if isinstance(event, Idle) and event.state == "running" and not event.busy
+        }
 
     @cached_property
     def interrupted(self) -> bool:

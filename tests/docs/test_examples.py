@@ -124,6 +124,8 @@ def test_every_block_of_a_page_does_what_the_page_says(
     monkeypatch.setitem(sys.modules, "page", module)
     # trio-asyncio, once imported by any test, has replaced it for the whole process.
     monkeypatch.setattr("asyncio.run", run_on_plain_asyncio)
+    # Nor is a page read within pytest: reports of failures would name the test.
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")
     run = trio.run
     for block, output in expected_output(page, "python").items():
         if block.mark == "fragment":
