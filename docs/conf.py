@@ -34,7 +34,10 @@ nitpick_ignore_regex = [
     # Other people's documentation: built without a network, nothing is looked up.
     ("py:.*|any", r"(trio|attrs|httpx|hypothesis|os|pathlib|random|signal|socket)\..*"),
     ("py:.*|any", r"(collections|contextlib|typing|types)\..*"),
-    ("py:.*", r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random)"),
+    (
+        "py:.*",
+        r"(Awaitable|Callable|Coroutine|Mapping|Sequence|Hashable|Random|SearchStrategy)",
+    ),
     ("py:.*", r"(Any|Literal|Self|Generic|optional|AbstractAsyncContextManager)"),
     # Type variables.
     ("py:.*", r"(.*\.)?[A-Z](_co|_contra)?"),

@@ -24,7 +24,7 @@ TURNS = 20
 
 
 def report(run: Run, violations: Sequence[str]) -> str:
-    """Tell of a failure in at most `WIDTH` columns, but for the lines to be copied.
+    """Tell of a failure in at most 92 columns, but for the lines to be copied.
 
     A simulation must have been run; nothing is run here.
     """

@@ -61,7 +61,7 @@ def scenarios(
     """Scenarios for a tree, which shrink towards one in which nothing happens.
 
     Args:
-        tree: whose actors are to be struck; `Tree.messages` says what is sent to whom.
+        tree: whose actors are to be struck; its ``messages`` say what is sent to whom.
         ops: how many things happen in a script at the most.
         faults: how many faults strike at the most; a crash loop counts as one.
         steps: in which of the first steps of the scheduler all may be cut off.
