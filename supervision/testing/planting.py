@@ -173,7 +173,7 @@ class Site:
 
         def handle(event: plan.Event, now: float) -> list[plan.Action]:
             actions = decide(event, now)
-            self.planting.emit(Decided(self.path, event, tuple(actions)))
+            self.planting.emit(Decided(self.path, event, tuple(actions), now))
             return actions
 
         vars(planner)["handle"] = handle

@@ -60,6 +60,8 @@ class Decided(Event):
 
     event: plan.Event
     actions: Sequence[plan.Action]
+    happened: float
+    """When that was of which it took notice, perhaps only now."""
 
 
 @attrs.frozen

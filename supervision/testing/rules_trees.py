@@ -46,8 +46,10 @@ def restarts_are_limited(run: Run) -> Iterator[str]:
 def _charges(run: Run, node: Node) -> list[list[float]]:
     """When the failures happened for which a supervisor restarted somebody.
 
-    For each incarnation of it, as each counts anew.
+    Not when it took notice, which may be later. For each incarnation of it, as each
+    counts anew.
     """
+    overs = {(life.path, life.number): life.over for life in run.all_lives()}
     ends: dict[int, float] = {}
     charged: list[list[float]] = [[]]
     for entry in run.entries:
@@ -55,7 +57,8 @@ def _charges(run: Run, node: Node) -> list[list[float]]:
         if isinstance(event, Made) and event.path == node.path:
             charged.append([])
         if isinstance(event, Crashed):
-            ends[id(event.exit)] = entry.at
+            over = overs.get((event.path, event.incarnation))
+            ends[id(event.exit)] = (over or entry).at
         if isinstance(event, BackingOff) and _parent(event.path) == node.path:
             # A group is stopped between the failure and the delay of its restart.
             charged[-1].append(ends.get(id(event.exit), entry.at))
@@ -204,8 +207,8 @@ def supervisors_decide_as_otp_does(run: Run) -> Iterator[str]:
                 intensity=node.policy.intensity,
                 auto_shutdown=node.policy.auto_shutdown,
             )
-        decisions = references[event.path].accept(event.event, event.actions, entry.at)
-        for problem in decisions:
+        reference = references[event.path]
+        for problem in reference.accept(event.event, event.actions, event.happened):
             yield f"{event.path} at step {entry.step}, on {event.event}: {problem}"
 
 

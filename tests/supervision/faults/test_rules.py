@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
+from broken import Add, Counter
 from faults.woods import Hand, Nap, Note, Ping
 
 from actors import Exit
@@ -19,6 +20,7 @@ from supervision.plan import ChildExited, ChildStarted, Start
 from supervision.testing import (
     AskAt,
     Fault,
+    JumpAt,
     Oracle,
     RequestAt,
     Run,
@@ -248,18 +250,21 @@ BROKEN: list[tuple[str, Change, str]] = [
     ),
     (
         "M-facts",
-        insert((Made, PAIR), Decided("app", ChildStarted("pair"), ())),
+        insert((Made, PAIR), Decided("app", ChildStarted("pair"), (), 0.0)),
         "app/pair#1 is not up",
     ),
     (
         "M-facts",
-        insert((Idle, ALONE), Decided("app", ChildExited("alone", failed=True), ())),
+        insert(
+            (Idle, ALONE), Decided("app", ChildExited("alone", failed=True), (), 0.0)
+        ),
         "app/alone#2 is alive",
     ),
     (
         "M-decisions",
         insert(
-            (Idle, ALONE), Decided("app", ChildStarted("alone"), (Start("alone", 1),))
+            (Idle, ALONE),
+            Decided("app", ChildStarted("alone"), (Start("alone", 1),), 0.0),
         ),
         "M6: alone is started while it is up",
     ),
@@ -306,3 +311,17 @@ def test_a_scenario_may_stop_the_system_early() -> None:
     run = run_scenario(Scenario([StopAt(1), TellAt(2, "app/alone", Note())]), TREE)
     assert run.of(Ended)[0].at == 1
     assert not run.of(Idle)
+
+
+def test_a_failure_counts_from_when_it_happened_not_from_when_it_was_noticed() -> None:
+    # Between the two the clock jumps, so that the first has left the window in time.
+    tell = TellAt(0, "app/one", Add(1))
+    scenario = Scenario(
+        [tell, JumpAt(0, 5), tell],
+        [
+            Fault("app/one", "handle", 1, "crash", 2),
+            Fault("app/one", "start", 2, "crash", 2),
+        ],
+    )
+    run = run_scenario(scenario, Tree(lambda: [Child("one", Counter)]))
+    assert len(run.lives["app/one"]) == 5
