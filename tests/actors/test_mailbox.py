@@ -79,7 +79,9 @@ async def test_senders_waiting_at_the_end_are_told_so() -> None:
                     await slow.send(Put(2))
 
             nursery.start_soon(send)
-            await wait_all_tasks_blocked()
+            await trio.sleep(0.25)
+    seen = slow.snapshot()
+    assert (seen.senders_waiting, seen.room_wait_time) == (0, 1)
 
 
 async def test_abandoned_asks_take_nobodys_place() -> None:
@@ -103,8 +105,9 @@ async def test_a_full_mailbox_is_reported_once_until_it_has_drained(
             for n in range(9):
                 slow.tell(Put(n))
             await trio.sleep(20)
-    kinds = [type(e) for e in events if isinstance(e, MailboxHigh | MailboxNormal)]
-    assert kinds == [MailboxHigh, MailboxNormal] * 2
+    told = [e for e in events if isinstance(e, MailboxHigh | MailboxNormal)]
+    assert [type(e) for e in told] == [MailboxHigh, MailboxNormal] * 2
+    assert [e.length for e in told] == [4, 2] * 2
 
 
 async def test_a_ref_cannot_be_pickled() -> None:

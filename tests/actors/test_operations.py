@@ -261,3 +261,12 @@ async def test_a_limit_is_a_positive_number_of_seconds(limit: float) -> None:
                 with trio.CancelScope(shield=True), pytest.raises(ActorCrashed):
                     await worker.ask(attrs.evolve(Work(1), **{option: limit}))
                 await trio.sleep(1)
+
+
+async def test_a_limit_may_be_a_fraction_of_a_second() -> None:
+    child = Child("worker", Worker)
+    async with System(child, backoff=AT_ONCE) as system:
+        with pytest.raises(ActorCrashed) as caught:
+            await system.ref(child).ask(Work(5, hard=0.25))
+        assert isinstance(caught.value.__cause__, OperationTimeout)
+        assert trio.current_time() == 0.25
