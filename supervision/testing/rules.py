@@ -94,7 +94,10 @@ def _told(
             )
         case ("reply" | "Rejected", _):
             yield f"ended in {outcome}, and its handler in {ending or 'nothing'}"
-        case ("ActorCrashed", "done" | "rejected"):
+        case ("ActorCrashed", "done" | "rejected") if (
+            # What is stuck may finish after all, but nobody waits for it any more.
+            sending.event.path not in run.stuck
+        ):
             yield f"ended in ActorCrashed, although its handler was {ending}"
         case ("ActorCrashed", _) if left is not None and late:
             yield f"was told at {entry.at:g} s of a crash that was at {left.at:g} s"

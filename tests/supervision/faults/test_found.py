@@ -12,6 +12,7 @@ from supervision.testing import (
     RequestAt,
     Scenario,
     Script,
+    StopAt,
     Tree,
     run_scenario,
 )
@@ -62,3 +63,10 @@ def test_all_is_not_looked_at_the_moment_when_somebody_stuck_has_ended() -> None
     ]
     script = [AskAt(0, "app/pair/right", Ping())]
     run_scenario(Scenario(script, faults), Tree(lambda: [pair]))
+
+
+def test_who_is_stuck_may_finish_its_work_when_nobody_waits_any_more() -> None:
+    hang = Fault("app/first", "handle", 1, "shielded_hang")
+    script = [AskAt(0, "app/first", Ping()), StopAt(0.1)]
+    run = run_scenario(Scenario(script, [hang]), TREE)
+    assert run.sendings[1].handled[0].ending == "done"
