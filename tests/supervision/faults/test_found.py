@@ -67,6 +67,6 @@ def test_all_is_not_looked_at_the_moment_when_somebody_stuck_has_ended() -> None
 
 def test_who_is_stuck_may_finish_its_work_when_nobody_waits_any_more() -> None:
     hang = Fault("app/first", "handle", 1, "shielded_hang")
-    script = [AskAt(0, "app/first", Ping()), StopAt(0.1)]
+    script: Script = (AskAt(0, "app/first", Ping()), StopAt(0.1))
     run = run_scenario(Scenario(script, [hang]), TREE)
     assert run.sendings[1].handled[0].ending == "done"
