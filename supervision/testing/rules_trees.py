@@ -34,7 +34,9 @@ def restarts_are_limited(run: Run) -> Iterator[str]:
         limit = node.policy.intensity
         for charged in _charges(run, node):
             for n, at in enumerate(charged):
-                within = [other for other in charged[n:] if other <= at + limit.within]
+                # What is just as far away as the window is long may count or not.
+                end = at + limit.within - EPSILON
+                within = [other for other in charged[n:] if other < end]
                 if len(within) > limit.restarts:
                     yield (
                         f"{node.path} restarted {len(within)} times within "

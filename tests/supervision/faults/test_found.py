@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from faults.woods import Hand, Ping
+from faults.woods import BusyHand, End, Hand, Ping
 
-from supervision import Child, Supervisor
+from supervision import Backoff, Child, Intensity, Supervisor
 from supervision.testing import (
     AskAt,
     Fault,
@@ -13,6 +13,7 @@ from supervision.testing import (
     Scenario,
     Script,
     StopAt,
+    TellAt,
     Tree,
     run_scenario,
 )
@@ -70,3 +71,13 @@ def test_who_is_stuck_may_finish_its_work_when_nobody_waits_any_more() -> None:
     script: Script = (AskAt(0, "app/first", Ping()), StopAt(0.1))
     run = run_scenario(Scenario(script, [hang]), TREE)
     assert run.sendings[1].handled[0].ending == "done"
+
+
+def test_a_failure_at_the_very_end_of_the_window_is_no_matter_of_rounding() -> None:
+    tree = Tree(
+        lambda: [Child("hand", BusyHand)],
+        intensity=Intensity(1, within=20),
+        backoff=Backoff(0, 1, 0),
+    )
+    script = (TellAt(0, "app/hand", End()), TellAt(20, "app/hand", End()))
+    run_scenario(Scenario(script), tree)
