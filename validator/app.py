@@ -19,7 +19,7 @@ from supervision import (
     System,
     Watchdog,
 )
-from validator.actors.database import Database
+from validator.actors.database import Connection
 from validator.actors.geomagnetic import Geomagnetic
 from validator.actors.metagraph import MetagraphFollower
 from validator.actors.weights import WeightSetter
@@ -50,7 +50,7 @@ class Validator:
 
     system: System
     watchdog: Child[Watchdog]
-    database: Child[Database]
+    database: Child[Connection]
     tasks: Child[Supervisor]
 
 
@@ -80,7 +80,7 @@ def build(
     )
     database = Child(
         "database",
-        lambda: Database(ports.open_store),
+        lambda: Connection(ports.open_store),
         handler_timeout=settings.database_timeout,
         start_timeout=60,
     )

@@ -9,7 +9,9 @@ from datetime import datetime
 
 from actors import Actor, Ref
 from supervision.events import LeftOver
-from validator.actors.database import (
+from validator.actors.metagraph import GetRoster, MetagraphFollower
+from validator.actors.miner import MinerAnswered, MinerFailed
+from validator.actors.questions import (
     ClaimPredictions,
     Database,
     OpenHour,
@@ -18,8 +20,6 @@ from validator.actors.database import (
     ReleaseClaims,
     SavePredictions,
 )
-from validator.actors.metagraph import GetRoster, MetagraphFollower
-from validator.actors.miner import MinerAnswered, MinerFailed
 from validator.actors.rounds import ask_miners
 from validator.actors.weights import ScoresChanged, WeightSetter
 from validator.domain.answers import AnswerRefused, FailureKind

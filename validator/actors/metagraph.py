@@ -7,13 +7,13 @@ import trio
 
 from actors import Actor, Ask, Ref, Tell
 from supervision import Child, GetChildren, StartChild, StopChild, Supervisor
-from validator.actors.database import (
+from validator.actors.miner import MinerClient
+from validator.actors.questions import (
     Database,
     ForgetMiner,
     KnownMiners,
     RegisterMiner,
 )
-from validator.actors.miner import MinerClient
 from validator.actors.rounds import Roster
 from validator.domain.metagraph import Miner, changes
 from validator.events import MinerJoined, MinerLeft, SlowMetagraphSync

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from actors import Actor, Ref, Tell
-from validator.actors.database import Database, KnownMiners, ScoreRows
+from validator.actors.questions import Database, KnownMiners, ScoreRows
 from validator.domain.weights import WINDOW, compute_weights, quantise
 from validator.events import NothingEarned, WeightsPostponed, WeightsSet
 from validator.ports import Calendar, Chain, WeightsRefused

@@ -19,7 +19,7 @@ from rich.console import Console
 from actors.events import Sink
 from supervision import Child, System, SystemFailed
 from supervision.app import App, run_app
-from validator.actors.database import ProcessingRows
+from validator.actors.questions import ProcessingRows
 from validator.actors.service import Service
 from validator.adapters import embedded
 from validator.adapters.dst_files import DstFiles

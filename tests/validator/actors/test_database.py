@@ -15,7 +15,8 @@ from actors import ActorCrashed, Ref, Rejected
 from actors.events import Event
 from supervision import Child, System
 from supervision.events import Restarted
-from validator.actors.database import (
+from validator.actors.database import Connection
+from validator.actors.questions import (
     ClaimPredictions,
     Database,
     KnownMiners,
@@ -73,7 +74,7 @@ class TroubledStore(MemoryStore):
 async def serving(
     store: TroubledStore, events: list[Event], *, seed: int = 1
 ) -> AsyncGenerator[Ref[Database]]:
-    child = Child("database", lambda: Database(store.open), handler_timeout=200)
+    child = Child("database", lambda: Connection(store.open), handler_timeout=200)
     sinks = [events.append]
     async with System(
         child, intensity=PATIENT, backoff=QUICK, on_event=sinks, random=Random(seed)
