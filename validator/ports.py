@@ -123,9 +123,14 @@ class Store(Protocol):
     Every write is idempotent by key, so that a caller who does not know whether
     its write was committed may repeat it.
 
-    All methods raise ``TimeoutError`` when the operation's limit passes and
-    ``StoreUnavailable`` when the database cannot be reached or went away.
+    All methods raise ``TimeoutError`` when the operation's limit passes,
+    ``StoreUnavailable`` when the database cannot be reached, went away or is full, and
+    ``OutcomeUnknown``, which is the only one of them after which a write may be stored.
     """
+
+    async def ping(self) -> None:
+        """Make sure that the database answers."""
+        ...
 
     async def register_miner(self, miner: Miner) -> None:
         """Remember ``miner`` as the occupant of its uid.
@@ -191,8 +196,25 @@ class Store(Protocol):
 
 
 class StoreUnavailable(Exception):
-    """The database cannot be reached or went away; a write may or may not be stored."""
+    """The database cannot be reached or cannot do it now; nothing was stored."""
+
+
+class ConnectionLost(StoreUnavailable):
+    """The connection is gone, and nothing was stored: open another."""
+
+
+class OutcomeUnknown(Exception):
+    """The connection was lost before the database confirmed a write.
+
+    It may be stored or not. Open another connection and repeat it: that does no harm.
+    """
 
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
-"""Connects to the database and disconnects at the end, also when cancelled."""
+"""Opens one connection to the database; closes it at the end, also when cancelled."""
+
+OpenDatabase = Callable[[], AbstractAsyncContextManager[OpenStore]]
+"""Makes sure that the database can be used, and starts whatever drives connections.
+
+All connections have to be closed before the block ends; those that are not are lost.
+"""

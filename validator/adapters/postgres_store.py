@@ -55,6 +55,12 @@ class PostgresStore:
 
     _session: Session
 
+    async def ping(self) -> None:
+        async def unit(connection: Connection) -> None:
+            await connection.fetchval("SELECT 1")
+
+        await self._session.run("ping", unit, writes=False)
+
     async def register_miner(self, miner: Miner) -> None:
         async def unit(connection: Connection) -> None:
             await connection.execute(

@@ -12,7 +12,7 @@ import trio
 from validator.domain.dst import Nanotesla
 from validator.domain.metagraph import Miner
 from validator.domain.scoring import Prediction, Score, ScoredHour, ScoreRow
-from validator.ports import Store
+from validator.ports import OpenStore, Store
 
 
 @attrs.frozen
@@ -49,10 +49,19 @@ class MemoryStore:
     _hours: dict[datetime, _Hour] = attrs.field(factory=dict, init=False)
 
     @asynccontextmanager
+    async def database(self) -> AsyncGenerator[OpenStore]:
+        """An ``OpenDatabase``: what is stored is still there at the next opening."""
+        await trio.lowlevel.checkpoint()
+        yield self.open
+
+    @asynccontextmanager
     async def open(self) -> AsyncGenerator[Store]:
-        """An ``OpenStore``: what is stored is still there at the next opening."""
+        """An ``OpenStore``, to one and the same store."""
         await trio.lowlevel.checkpoint()
         yield self
+
+    async def ping(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def register_miner(self, miner: Miner) -> None:
         await trio.lowlevel.checkpoint()

@@ -21,7 +21,8 @@ from actors.testing.links import (
     ResetAtOnce,
 )
 from actors.testing.proxy import ProxyFault
-from validator.adapters.postgres import Limits, open_store
+from validator.adapters.postgres import open_store
+from validator.adapters.postgres_session import Limits
 from validator.ports import Store, StoreUnavailable
 
 pytestmark = pytest.mark.real

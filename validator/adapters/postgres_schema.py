@@ -1,0 +1,185 @@
+"""Whose schema it is, at which migration, and who else works in it.
+
+Everybody who works in a schema holds a shared lock on it for as long as its connection
+lives; whoever changes the schema itself must have it alone. Both are advisory locks, so
+the server drops them with the connection, whatever ended it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+import attrs
+
+from validator.adapters.schema import Migration, SchemaConflict, migrations, pending
+from validator.ports import StoreUnavailable
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+PRODUCT = "actor-tree validator"
+"""Written into every schema of ours; a schema without it is never touched."""
+
+_LOCK_WAIT = "3s"  # the server may need a moment to notice a dead predecessor
+_KEY = "hashtext($1), hashtext($2)"
+
+
+class StoreInUse(StoreUnavailable):
+    """Somebody else is working in the schema; nothing was changed."""
+
+
+class SchemaRefused(StoreUnavailable):
+    """The schema or the server is not one we may work on; nothing was changed."""
+
+
+@attrs.frozen
+class SchemaState:
+    """How a schema compares with this program."""
+
+    version: int
+    """The newest migration that was applied; 0: there is no such schema."""
+    missing: Sequence[Migration]
+    """What this program would still apply, in order."""
+
+
+async def look(
+    connection: Connection, schema: str, *, fresh: bool = False
+) -> SchemaState:
+    """Tell the state of the schema, without changing anything or waiting for anybody.
+
+    With ``fresh`` it is judged as one that is to be emptied, of whatever version.
+
+    Raises:
+        SchemaRefused: it is another product's or of a newer program, rights are
+            missing, or the server takes no writes.
+    """
+    recorded = await _recorded(connection, schema)
+    await _check_rights(connection, schema, exists=recorded is not None)
+    try:
+        missing = pending(migrations(), {} if fresh else recorded or {})
+    except SchemaConflict as error:
+        raise SchemaRefused(str(error)) from None
+    return SchemaState(max(recorded or {0: ""}), missing)
+
+
+async def prepare(connection: Connection, schema: str, *, fresh: bool) -> SchemaState:
+    """Bring the schema up to date and take part in it; return what it was before.
+
+    Runs in a transaction of the caller's. With ``fresh``, the schema is emptied first.
+    Where nothing is to be changed, others may work in the schema meanwhile.
+
+    Raises:
+        StoreInUse: there is something to change, and others are working in it.
+        SchemaRefused: as ``look``.
+    """
+    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+    await _lock(connection, schema, shared=True)
+    before = await look(connection, schema, fresh=fresh)
+    if before.missing:
+        # Not held while we wait for the other, or two would wait for each other.
+        await connection.execute(
+            f"SELECT pg_advisory_unlock_shared({_KEY})", PRODUCT, schema
+        )
+        await have_alone(connection, schema)
+        before = await look(connection, schema, fresh=fresh)
+        await _change(connection, schema, before, fresh=fresh)
+        await _lock(connection, schema, shared=True)
+    return before
+
+
+async def have_alone(connection: Connection, schema: str) -> None:
+    """Keep everybody else out of the schema until the transaction ends.
+
+    Raises:
+        StoreInUse: somebody is working in it.
+    """
+    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+    await _lock(connection, schema, shared=False)
+
+
+async def _lock(connection: Connection, schema: str, *, shared: bool) -> None:
+    function = "pg_advisory_lock_shared" if shared else "pg_advisory_xact_lock"
+    try:
+        await connection.execute(f"SELECT {function}({_KEY})", PRODUCT, schema)
+    except asyncpg.LockNotAvailableError:
+        raise StoreInUse(
+            f"schema {schema!r} of this database is in use by another validator; "
+            "stop that one first or use another database"
+        ) from None
+
+
+async def _change(
+    connection: Connection, schema: str, state: SchemaState, *, fresh: bool
+) -> None:
+    exists = state.version > 0
+    try:
+        if exists and fresh:
+            await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+        if fresh or not exists:
+            await connection.execute(f"CREATE SCHEMA {schema}")
+            await connection.execute(
+                "CREATE TABLE migrations (number integer PRIMARY KEY, name text NOT "
+                "NULL, digest text NOT NULL, product text NOT NULL, applied_at "
+                "timestamptz NOT NULL DEFAULT now())"
+            )
+        for step in state.missing:
+            await connection.execute(step.sql)
+            await connection.execute(
+                "INSERT INTO migrations (number, name, digest, product) "
+                "VALUES ($1, $2, $3, $4)",
+                *(step.number, step.name, step.digest, PRODUCT),
+            )
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise SchemaRefused(f"rights are missing: {error}") from None
+
+
+async def _check_rights(connection: Connection, schema: str, *, exists: bool) -> None:
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        raise SchemaRefused(
+            "the server is a standby that takes no writes; use the primary server"
+        )
+    if not exists and not await connection.fetchval(
+        "SELECT has_database_privilege(current_database(), 'CREATE')"
+    ):
+        raise SchemaRefused(f"rights are missing: may not create schema {schema!r}")
+    denied = await connection.fetchval(
+        "SELECT string_agg(DISTINCT relname, ', ') FROM pg_class, "
+        "unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS needed "
+        "WHERE relnamespace = to_regnamespace($1) AND relkind = 'r' "
+        "AND NOT has_table_privilege(pg_class.oid, needed)",
+        schema,
+    )
+    if denied:
+        raise SchemaRefused(
+            f"rights are missing: may not read and write {denied} in schema {schema!r}"
+        )
+
+
+async def _recorded(connection: Connection, schema: str) -> Mapping[int, str] | None:
+    """Return number -> digest of what was applied; None: there is no such schema."""
+    if not await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", schema
+    ):
+        return None
+    columns = await connection.fetchval(
+        "SELECT count(*) FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid "
+        "WHERE relnamespace = to_regnamespace($1) AND relname = 'migrations' "
+        "AND attname IN ('number', 'digest', 'product')",
+        schema,
+    )
+    try:
+        rows = (
+            await connection.fetch("SELECT number, digest, product FROM migrations")
+            if columns == 3
+            else []
+        )
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise SchemaRefused(f"rights are missing: {error}") from None
+    if {row["product"] for row in rows} != {PRODUCT}:
+        raise SchemaRefused(
+            f"schema {schema!r} was not made by this program and is left alone; "
+            "rename it or use another database"
+        )
+    return {row["number"]: row["digest"] for row in rows}
