@@ -33,6 +33,11 @@ class Moment:
         await self._event.wait()
 
 
+PAST = Moment()
+"""Has come already."""
+PAST.comes()
+
+
 class Occasion:
     """It comes again and again, and several may want to be told once."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Literal, assert_never, get_args
 
 import attrs
@@ -103,6 +103,8 @@ class Planner:
         for member in self._members.values():
             member.child.check_significance(auto_shutdown)
         self._over = False
+        self._actions: list[Action] = []
+        """What is to be done about the event in hand."""
         self.charged = 0
         """How many failures have cost a restart."""
         # The plan, but for one_for_one: who has to be stopped, from the right, and
@@ -140,18 +142,16 @@ class Planner:
             ValueError: a child to be added has the name of another, or is significant
                 to no purpose.
         """
-        if self._over:
-            return []
-        actions = list(self._take(event, now))
-        if actions and isinstance(actions[-1], GiveUp | Shutdown):
-            self._over = True
-            return actions
-        actions += self._next(
-            event.child.name if isinstance(event, ChildAdded) else event.name
-        )
+        actions = self._actions = []
+        if not self._over:
+            self._take(event, now)
+        if not self._over:
+            self._next(
+                event.child.name if isinstance(event, ChildAdded) else event.name
+            )
         return actions
 
-    def _take(self, event: Event, now: float) -> Iterator[Action]:
+    def _take(self, event: Event, now: float) -> None:
         match event:
             case ChildStarted(name):
                 # Not if it is being stopped meanwhile.
@@ -159,13 +159,13 @@ class Planner:
                 if member.phase == "starting":
                     member.phase, member.up_since = "up", now
             case ChildStopped(name):
-                yield from self._landed(name)
+                self._landed(name)
             case ChildStuck(name):
                 self._stuck(self._members[name])
             case ChildExited(name) | StartFailed(name):
-                yield from self._lost(event, self._members[name], now)
+                self._lost(event, self._members[name], now)
             case StopRequested(name, forget):
-                yield from self._stop(name, forget=forget)
+                self._stop(name, forget=forget)
             case RestartRequested(name):
                 self._restart(self._members[name])
             case ChildAdded(child):
@@ -181,38 +181,38 @@ class Planner:
 
     def _lost(
         self, event: ChildExited | StartFailed, member: Member, now: float
-    ) -> Iterator[Action]:
+    ) -> None:
         """An incarnation is over, and it was not us who ended it."""
         if member.phase == "stopping":
             return  # ChildStopped follows
         if member.doomed:
             # As it would have been stopped anyway, a group that crashes as one
             # costs one restart.
-            yield from self._landed(event.name)
+            self._landed(event.name)
         elif isinstance(event, StartFailed):
             if member.if_start_fails == "again":
-                yield from self._failed(member, now)
+                self._failed(member, now)
             else:
                 member.goal = member.if_start_fails
-                yield from self._landed(event.name)
+                self._landed(event.name)
         else:
             match member.child.restart:
                 case "permanent":
-                    yield from self._failed(member, now)
+                    self._failed(member, now)
                 case "transient" if event.failed:
-                    yield from self._failed(member, now)
+                    self._failed(member, now)
                 case "transient" | "temporary":
-                    yield from self._ended(member)
+                    self._ended(member)
                 case _:
                     assert_never(member.child.restart)
 
-    def _landed(self, name: str) -> Iterator[Action]:
+    def _landed(self, name: str) -> None:
         """Nothing of the child is left; it may be wanted again."""
         member = self._members[name]
         was_stuck = member.phase == "stuck"
         if member.goal == "gone":
             del self._members[name]
-            yield Dismiss(name)
+            self._actions.append(Dismiss(name))
         else:
             member.phase = "down"
             if member.goal == "again":
@@ -220,13 +220,13 @@ class Planner:
         if was_stuck:
             self._plan()  # it has gone on without this one
 
-    def _ended(self, member: Member) -> Iterator[Action]:
+    def _ended(self, member: Member) -> None:
         """A child ended by itself, and is not restarted."""
         name = member.child.name
         member.goal = "gone" if member.child.restart == "temporary" else "down"
-        yield from self._landed(name)
+        self._landed(name)
         if member.child.significant and self._shuts_down():
-            yield Shutdown(name)
+            self._end(Shutdown(name))
 
     def _shuts_down(self) -> bool:
         match self._auto_shutdown:
@@ -242,7 +242,7 @@ class Planner:
             case _:
                 assert_never(self._auto_shutdown)
 
-    def _failed(self, member: Member, now: float) -> Iterator[Action]:
+    def _failed(self, member: Member, now: float) -> None:
         """A child is to be restarted, and its group with it."""
         name, attempt = member.child.name, member.attempt
         if now - member.up_since >= self._healthy:
@@ -251,7 +251,7 @@ class Planner:
         member.attempt = attempt + 1
         self.charged += 1
         if not self._window.charge(now):
-            yield GiveUp(name)
+            self._end(GiveUp(name))
             return
         self._attempt = max(attempt, self._attempt or 0)
         for other in self._group(name):
@@ -292,12 +292,12 @@ class Planner:
 
     # -- requests, and the next step ------------------------------------------------
 
-    def _stop(self, name: str, *, forget: bool) -> Iterator[Action]:
+    def _stop(self, name: str, *, forget: bool) -> None:
         member = self._members[name]
         forget = forget or member.goal == "gone" or member.child.restart == "temporary"
         member.goal = "gone" if forget else "down"
         if member.phase == "down":
-            yield from self._landed(name)
+            self._landed(name)
         self._plan()
 
     def _restart(self, member: Member) -> None:
@@ -317,31 +317,48 @@ class Planner:
             self._stops = [name for name, m in members if m.doomed]
             self._starts = deque(name for name, m in members if m.goal != "down")
 
-    def _next(self, name: str) -> Iterator[Action]:
+    def _next(self, name: str) -> None:
         if self._strategy == "one_for_one":
-            self._stops, self._starts = [name], deque([name])
-        elif self._is(self._stopping, "stopping"):
+            member = self._members.get(name)
+            if member is not None and not self._stop_now(member):
+                self._start_now(member)
+            return
+        if self._is(self._stopping, "stopping"):
             return
         while self._stops:
-            name = self._stops.pop()
-            if name in self._members and self._members[name].doomed:
-                self._stopping = name
-                member = self._members[name]
-                member.phase = "stopping"
-                yield Stop(name, final=member.goal == "gone")
+            member = self._members.get(self._stops.pop())
+            if member is not None and self._stop_now(member):
                 return
-        if self._strategy != "one_for_one" and self._is(self._starting, "starting"):
+        if self._is(self._starting, "starting"):
             return
         while self._starts:
-            name = self._starts.popleft()
-            if name in self._members and self._members[name].waits:
-                self._starting = name
-                member = self._members[name]
-                member.phase, member.up_since = "starting", math.inf
-                yield Start(name, self._attempt)
-                self._attempt = None
+            member = self._members.get(self._starts.popleft())
+            if member is not None and self._start_now(member):
                 return
         self._attempt = None  # whoever it was for is not wanted any more
+
+    def _stop_now(self, member: Member) -> bool:
+        """Stop it, if it has to be."""
+        if not member.doomed:
+            return False
+        name = self._stopping = member.child.name
+        member.phase = "stopping"
+        self._actions.append(Stop(name, final=member.goal == "gone"))
+        return True
+
+    def _start_now(self, member: Member) -> bool:
+        """Start it, if it has to be."""
+        if not member.waits:
+            return False
+        name = self._starting = member.child.name
+        member.phase, member.up_since = "starting", math.inf
+        self._actions.append(Start(name, self._attempt))
+        self._attempt = None
+        return True
+
+    def _end(self, action: GiveUp | Shutdown) -> None:
+        self._over = True
+        self._actions.append(action)
 
     def _is(self, name: str, phase: Phase) -> bool:
         return name in self._members and self._members[name].phase == phase

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from actors import Exit
-from actors.events import Event
+from actors.events import Event, Sink
 from supervision.events import Decision
 from supervision.plan import Action, Dismiss, GiveUp, Shutdown, Start
 from supervision.planner import Planner
@@ -34,13 +34,11 @@ class MaxRestarts(Exception):
 
 
 class Recorder:
-    """A flight recorder: a sink that keeps the last events of a system."""
+    """A flight recorder: keeps the last events of a system."""
 
     def __init__(self, size: int = 256) -> None:
         self._events: deque[Event] = deque(maxlen=size)
-
-    def __call__(self, event: Event) -> None:
-        self._events.append(event)
+        self.sink: Sink = self._events.append
 
     def below(self, path: str, most: int = 32) -> Sequence[Event]:
         """The last events of an actor and of all below it, oldest first."""
@@ -55,14 +53,16 @@ class Recorder:
 
 def decision(planner: Planner, name: str, actions: Sequence[Action]) -> Decision:
     """Put in a word what the planner makes of the end of a child."""
-    match actions:
-        case [*_, GiveUp()]:
-            return "give up"
-        case [*_, Shutdown()]:
-            return "shut down"
-        case _ if Dismiss(name) in actions:
-            return "forget"
-        case _ if any(isinstance(a, Start) and a.name == name for a in actions):
-            return "restart"
-        case _:
-            return "restart with its group" if planner.wants(name) else "leave down"
+    for action in reversed(actions):
+        match action:
+            case GiveUp():
+                return "give up"
+            case Shutdown():
+                return "shut down"
+            case Dismiss(other) if other == name:
+                return "forget"
+            case Start(other) if other == name:
+                return "restart"
+            case _:
+                pass
+    return "restart with its group" if planner.wants(name) else "leave down"

@@ -14,12 +14,13 @@ import trio
 
 from actors import Actor, Exit, Ref, State
 from actors._core.cleanup import remove_directory
+from actors._core.exits import KILLED
 from actors._core.incarnation import Incarnation
 from actors._core.mailbox import STOP
 from actors.events import Cleaned
 from supervision.events import LeftOver, Restarted, StartTimedOut, Stuck
 from supervision.garbage import Collector
-from supervision.moments import Moment, Occasion
+from supervision.moments import PAST, Moment, Occasion
 from supervision.plan import (
     ChildExited,
     ChildStarted,
@@ -120,13 +121,11 @@ class Role:
         self._asked = False
         """Whether it is to stop, so that its end is no news."""
         self._seen_off = False
-        self._begun = Moment()
+        self._begun = PAST
         # Invariant: has come iff no incarnation lives, nor will without a start().
-        self._over = Moment()
-        self._over.comes()
+        self._over = PAST
         # Invariant: has come iff there is nothing to wait for: over, or stuck.
-        self._settled = Moment()
-        self._settled.comes()
+        self._settled = PAST
 
     @property
     def name(self) -> str:
@@ -214,7 +213,7 @@ class Role:
     async def _play(self, life: Incarnation) -> None:
         # The whole life of a child is spent in here: each further frame between its
         # task and its reader would cost memory, and a step of every wake-up.
-        exit_ = Exit("killed")
+        exit_ = KILLED
         try:
             exit_ = await life.live()
             if not self.is_up and not self._asked:
@@ -389,7 +388,7 @@ class Role:
     def _give_up_hope(self, life: Incarnation) -> None:
         """Let nobody wait for it any more."""
         self.state = "stuck"
-        exit_ = Exit("killed")
+        exit_ = KILLED
         if life.given_up is None:  # else that has been settled before
             life.settle(exit_)
         self._roles.refuse(self.ref, exit_)

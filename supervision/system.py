@@ -94,11 +94,11 @@ class System:
             backoff=backoff,
             auto_shutdown=auto_shutdown,
         )
-        root.recorder = Recorder()
+        root.recorder = recorder = Recorder()
         root.final = True
         root.on_held_up = self._held_up
         self._runtime = Runtime(
-            [root.recorder, *on_event], random, metrics=metrics, measure=measure
+            [recorder.sink, *on_event], random, metrics=metrics, measure=measure
         )
         self._shutdown_stuck: ShutdownStuck | None = None
         self._entered = self._hurried = False

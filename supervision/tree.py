@@ -269,7 +269,7 @@ class Supervisor(Parent):
     def _note(self, role: Role, event: Event, now: float) -> None:
         if self._roles.get(role.name) is not role:
             return  # of a former incarnation of this supervisor
-        if role.cleaning and not isinstance(event, ChildStarted | ChildStuck):
+        if role.cleaning and not isinstance(event, (ChildStarted, ChildStuck)):
             self._complete_cleanup(role)
         self._handle(event, now, role)
         self._tell(role, event)

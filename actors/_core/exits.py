@@ -30,6 +30,10 @@ class Exit:
         return self.kind in ("failed", "timeout")
 
 
+KILLED = Exit("killed")
+"""For whatever has not come to an end of its own."""
+
+
 def collapse(error: Exception) -> Exception:
     """Return the one leaf of a group, or the group; ``Cancelled`` is left out.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -20,7 +19,7 @@ from outcome import Error
 from actors._core.actor import Actor, Context
 from actors._core.cleanup import NOTHING, Step, remove_directory, run_steps
 from actors._core.errors import HandlerTimeout, Rejected, Stop
-from actors._core.exits import Exit, collapse
+from actors._core.exits import KILLED, Exit, collapse
 from actors._core.messages import Deferred
 from actors._core.operations import Operation, stack_of
 from actors._core.reader import Reader
@@ -122,7 +121,7 @@ class Incarnation(Reader):
         owner.set(box)
         serving.set(box)
         self.task = trio.lowlevel.current_task()
-        exit_ = Exit("killed")
+        exit_ = KILLED
         try:
             exit_ = await self._until_end()
         except BaseExceptionGroup as group:
@@ -134,15 +133,10 @@ class Incarnation(Reader):
             raise rest from None
         finally:
             self._decided(exit_)
-            # Bounded by the limits of what is ended here: every child has budgets,
-            # and a task that shields itself would hold up its nursery anyway. Whoever
-            # has a leave() uses the workshop; else nothing is waited for.
-            used = self.workshop.used
-            with trio.CancelScope(shield=True) if used else nullcontext():
-                if self.actor is not None:
-                    await self.actor.leave(exit_)  # noqa: ASYNC102
-                if (over := self.workshop.close()) is not None:
-                    await over.wait()  # noqa: ASYNC102
+            # Whoever has a leave() uses the workshop; else nothing is waited for.
+            if self.workshop.used:
+                await self._end_tasks(exit_)  # noqa: ASYNC102 - shielded
+            self.workshop.close()
             if (
                 not exit_.failed
                 and trio.current_effective_deadline() <= self.runtime.now()
@@ -154,6 +148,15 @@ class Incarnation(Reader):
             if not exit_.failed:
                 self.runtime.emit(Stopped(box.path, self.number, exit_))
         return exit_
+
+    async def _end_tasks(self, exit_: Exit) -> None:
+        # Bounded by the limits of what is ended here: every child has budgets, and a
+        # task that shields itself would hold up its nursery anyway.
+        with trio.CancelScope(shield=True):
+            if self.actor is not None:
+                await self.actor.leave(exit_)
+            if (over := self.workshop.close()) is not None:
+                await over.wait()
 
     async def _until_end(self) -> Exit:
         while True:

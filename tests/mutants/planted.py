@@ -157,7 +157,7 @@ PLANTED = [
                 PLANNER,
                 """\
             if member.if_start_fails == "again":
-                yield from self._failed(member, now)
+                self._failed(member, now)
 """,
                 """\
             if member.if_start_fails == "again":
@@ -174,11 +174,11 @@ PLANTED = [
         (
             Change(
                 ROLE,
-                """        exit_ = Exit("killed")
+                """        exit_ = KILLED
         try:
             exit_ = await life.live()
 """,
-                """        exit_, born = Exit("killed"), trio.current_time()
+                """        exit_, born = KILLED, trio.current_time()
         try:
             exit_ = await life.live()
 """,
@@ -251,7 +251,7 @@ PLANTED = [
     Mutant(
         "group_stop_order",
         "a group is stopped in the reverse order of its start",
-        (Change(PLANNER, "name = self._stops.pop()", "name = self._stops.pop(0)"),),
+        (Change(PLANNER, "get(self._stops.pop())", "get(self._stops.pop(0))"),),
         PLANS,
     ),
     # -- the end of an incarnation --------------------------------------------------

@@ -176,7 +176,9 @@ async def test_the_last_events_of_those_below_come_with_an_escalation(
 def test_a_recorder_keeps_the_last_events_and_no_more() -> None:
     recorder = Recorder(size=4)
     for number in range(10):
-        recorder(Failed("app/a" if number % 2 else "app/ab", number, Exit("failed")))
+        recorder.sink(
+            Failed("app/a" if number % 2 else "app/ab", number, Exit("failed"))
+        )
     assert [e.incarnation for e in recorder.below("app/a")] == [7, 9]  # type: ignore[attr-defined]
     assert [e.incarnation for e in recorder.below("app", most=3)] == [7, 8, 9]  # type: ignore[attr-defined]
     assert recorder.below("nobody") == ()
