@@ -54,6 +54,21 @@ class MinerTimedOut(ValidatorEvent):
 
 
 @attrs.frozen
+class CertificateChanged(ValidatorEvent):
+    """A miner's server shows another certificate than before.
+
+    It was renewed, or somebody else answers there now. Nothing follows from it, for
+    nothing vouches for the first one either.
+    """
+
+    text = "miner.certificate_changed"
+    level = "warning"
+    hotkey: str
+    before: str
+    now: str
+
+
+@attrs.frozen
 class RoundStarted(ValidatorEvent):
     """A question goes out to all miners."""
 

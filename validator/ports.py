@@ -12,9 +12,12 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Literal, Protocol
 
+import attrs
+
 from validator.domain.answers import FailureKind
 from validator.domain.dst import DstSeries
 from validator.domain.metagraph import Metagraph, Miner
+from validator.domain.payload import Payload
 from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
 
 Phase = Literal["handshake", "query", "answer"]
@@ -33,12 +36,27 @@ class KeyUnknown(MinerError):
     """The miner does not know our symmetric key (any more): shake hands again."""
 
 
+@attrs.frozen
+class Seen:
+    """What a miner's server has shown of itself, whatever it said."""
+
+    clock_offset: float | None = None
+    """Seconds that its clock is ahead of ours, by its latest response that says so."""
+    certificate: str | None = None
+    """SHA-256 of the certificate it showed last, in hexadecimal digits."""
+
+
 class MinerConnection(Protocol):
     """One miner's server. Keeps the symmetric key and the connection between calls.
 
     No call has a time limit of its own: the caller sets a scope round the whole
     exchange. After a cancellation the connection stays usable.
     """
+
+    @property
+    def seen(self) -> Seen:
+        """What the miner's server has shown so far."""
+        ...
 
     @property
     def has_key(self) -> bool:
@@ -53,10 +71,10 @@ class MinerConnection(Protocol):
         """
         ...
 
-    async def ask(self, path: str, question: Mapping[str, object]) -> object:
+    async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
         """Send one encrypted question to ``path``; return the decoded JSON answer.
 
-        ``question`` is not modified; the nonce is added to a copy.
+        An answer of more than ``limit`` bytes is not read to its end.
 
         Raises:
             KeyUnknown: shake hands again, then ask once more.

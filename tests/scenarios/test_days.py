@@ -23,6 +23,7 @@ from validator.adapters.fiber.wire import Response
 from validator.app import Ports, Validator, build
 from validator.domain.dst import Nanotesla
 from validator.domain.metagraph import Metagraph, Miner
+from validator.domain.payload import Payload
 from validator.domain.schedule import HOUR
 from validator.domain.scoring import Prediction, ScoredHour
 from validator.events import (
@@ -35,7 +36,7 @@ from validator.events import (
     WeightsSet,
 )
 from validator.logs import event_log, make_logger
-from validator.ports import MinerConnection, MinerError, StoreUnavailable
+from validator.ports import MinerConnection, MinerError, Seen, StoreUnavailable
 from validator.settings import Settings
 from validator.simulation.behaviours import Behaviour, parse_question, react
 from validator.simulation.calendar import SimulatedCalendar
@@ -65,8 +66,12 @@ class Peer:
         await trio.sleep(0.1)
         self._key = True
 
-    async def ask(self, path: str, question: Mapping[str, object]) -> object:
-        asked = parse_question(question)
+    @property
+    def seen(self) -> Seen:
+        return Seen()
+
+    async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
+        asked = parse_question(json.loads(payload.text))
         reaction = react(
             self._behaviour,
             asked,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,7 +9,7 @@ from datetime import datetime
 from actors import Actor, Ref
 from supervision.events import LeftOver
 from validator.actors.metagraph import GetRoster, MetagraphFollower
-from validator.actors.miner import MinerAnswered, MinerFailed
+from validator.actors.miner import MinerFailed, NotServing, Result
 from validator.actors.questions import (
     ClaimPredictions,
     Database,
@@ -24,6 +23,7 @@ from validator.actors.rounds import ask_miners
 from validator.actors.weights import ScoresChanged, WeightSetter
 from validator.domain.answers import AnswerRefused, FailureKind
 from validator.domain.dst import DstSeries, Nanotesla
+from validator.domain.payload import Payload
 from validator.domain.schedule import next_hour
 from validator.domain.scoring import Prediction, Score, ScoredHour
 from validator.domain.tasks import geomagnetic
@@ -100,12 +100,12 @@ class Geomagnetic(Actor):
             return
         roster = await self._metagraph.ask(GetRoster(), timeout=limit)
         await self._database.ask(OpenHour(question.hour), timeout=limit)
-        size = len(json.dumps(question.payload))
-        self.ctx.emit(RoundStarted(path, question.hour, len(roster), size))
+        payload = Payload.of(question.payload)
+        self.ctx.emit(RoundStarted(path, question.hour, len(roster), len(payload)))
         limit_of_round = self._settings.round_timeout
         async with self.ctx.operation("miner_query", soft=limit_of_round + SLOW):
             results = await ask_miners(
-                roster, geomagnetic.PATH, question.payload, timeout=limit_of_round
+                roster, geomagnetic.PATH, payload, timeout=limit_of_round
             )
         predictions, outcomes = _sort_out(question.hour, results)
         await self._database.ask(SavePredictions(predictions), timeout=limit)
@@ -142,12 +142,14 @@ class Geomagnetic(Actor):
 
 
 def _sort_out(
-    hour: datetime, results: Sequence[MinerAnswered | MinerFailed]
+    hour: datetime, results: Sequence[Result]
 ) -> tuple[tuple[Prediction, ...], tuple[MinerResult, ...]]:
     """Turn what miners sent into predictions, and into one outcome per miner."""
     predictions: list[Prediction] = []
     outcomes: list[MinerResult] = []
     for result in results:
+        if isinstance(result, NotServing):
+            continue
         uid, hotkey = result.miner.uid, result.miner.hotkey
         failure, detail = None, ""
         if isinstance(result, MinerFailed):

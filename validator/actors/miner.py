@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -11,9 +12,15 @@ import trio
 from actors import Actor, Ask
 from validator.domain.answers import FailureKind
 from validator.domain.metagraph import Miner
-from validator.events import HandshakeDone, MinerTimedOut
+from validator.domain.payload import Payload
+from validator.events import CertificateChanged, HandshakeDone, MinerTimedOut
 from validator.ports import Connect, KeyUnknown, MinerConnection, MinerError, Phase
 from validator.settings import Settings
+
+T = TypeVar("T")
+
+ANSWER_LIMIT = 2_000_000
+"""Bytes of an answer that are read, unless its question says otherwise."""
 
 
 @attrs.frozen
@@ -21,8 +28,10 @@ class MinerAnswered:
     """The miner's decoded JSON, unchecked."""
 
     miner: Miner
-    answer: object
+    answer: object = attrs.field(repr=False)
     seconds: float
+    clock_offset: float | None = None
+    """Seconds that its clock is ahead of ours, as far as it says."""
 
 
 @attrs.frozen
@@ -34,10 +43,21 @@ class MinerFailed:
     phase: Phase
     detail: str
     seconds: float
+    clock_offset: float | None = None
 
 
 @attrs.frozen
-class AskMiner(Ask["MinerClient", MinerAnswered | MinerFailed]):
+class NotServing:
+    """The miner has registered no address: nothing was sent, and nothing failed."""
+
+    miner: Miner
+
+
+Result: TypeAlias = MinerAnswered | MinerFailed | NotServing
+
+
+@attrs.frozen
+class AskMiner(Ask["MinerClient", Result]):
     """Send one question; the answer says which miner it is from.
 
     The first one shakes hands first; so does one for which the miner does not know
@@ -46,11 +66,23 @@ class AskMiner(Ask["MinerClient", MinerAnswered | MinerFailed]):
 
     abandon = "cancel"
     path: str
-    question: Mapping[str, object] = attrs.field(repr=False)
+    payload: Payload
+    answer_limit: int = ANSWER_LIMIT
+
+
+@attrs.frozen
+class ShakeHands(Ask["MinerClient", MinerFailed | None]):
+    """Agree on a new key, whether there is one or not: None, or what went wrong."""
+
+    abandon = "cancel"
 
 
 class MinerClient(Actor):
-    """Speaks to one miner, one question at a time, each exchange within its limit."""
+    """Speaks to one miner, one question at a time, each exchange within its limit.
+
+    Remembers the certificate of the miner for as long as it lives; one that changes is
+    reported, and believed like the one before.
+    """
 
     _connection: MinerConnection
 
@@ -60,17 +92,34 @@ class MinerClient(Actor):
         self._settings = settings
         self._phase: Phase = "handshake"
         """What the question in hand is at; after an error, where it went wrong."""
+        self._certificate: str | None = None
 
     async def started(self) -> None:
         self._connection = await self.ctx.enter(self._connect(self._miner))
 
     @AskMiner.handled
-    async def ask_miner(self, m: AskMiner) -> MinerAnswered | MinerFailed:
+    async def ask_miner(self, m: AskMiner) -> Result:
+        if not self._miner.serves:
+            return NotServing(self._miner)
+        begin = trio.current_time()
+        answer = await self._tried(lambda: self._answer(m))
+        if isinstance(answer, MinerFailed):
+            return answer
+        seconds, offset = (
+            trio.current_time() - begin,
+            self._connection.seen.clock_offset,
+        )
+        return MinerAnswered(self._miner, answer, seconds, offset)
+
+    @ShakeHands.handled
+    async def shake_hands(self, m: ShakeHands) -> MinerFailed | None:
+        return await self._tried(self._shake_hands)
+
+    async def _tried(self, work: Callable[[], Awaitable[T]]) -> T | MinerFailed:
+        """Do what can fail on account of the miner."""
         begin = trio.current_time()
         try:
-            if not self._connection.has_key:
-                await self._shake_hands()
-            answer = await self._query(m)
+            return await work()
         except MinerError as error:
             return MinerFailed(
                 self._miner,
@@ -78,17 +127,24 @@ class MinerClient(Actor):
                 self._phase,
                 error.detail,
                 trio.current_time() - begin,
+                self._connection.seen.clock_offset,
             )
-        return MinerAnswered(self._miner, answer, trio.current_time() - begin)
+        finally:
+            self._compare_certificates()
 
-    async def _query(self, m: AskMiner) -> object:
+    async def _answer(self, m: AskMiner) -> object:
+        if not self._connection.has_key:
+            await self._shake_hands()
         async with self._limit("query", self._settings.query_timeout):
             try:
-                return await self._connection.ask(m.path, m.question)
+                return await self._ask(m)
             except KeyUnknown:
                 # It expired, or the miner was restarted: once more, with a new one.
                 await self._shake_hands()
-                return await self._connection.ask(m.path, m.question)
+                return await self._ask(m)
+
+    async def _ask(self, m: AskMiner) -> object:
+        return await self._connection.ask(m.path, m.payload, limit=m.answer_limit)
 
     async def _shake_hands(self) -> None:
         async with self._limit("handshake", self._settings.handshake_timeout):
@@ -106,3 +162,10 @@ class MinerClient(Actor):
             self.ctx.emit(MinerTimedOut(path, hotkey, phase, seconds))
             raise MinerError("timeout", f"{phase} exceeded {seconds:g} s")
         self._phase = outer
+
+    def _compare_certificates(self) -> None:
+        before, now = self._certificate, self._connection.seen.certificate
+        self._certificate = now
+        if before is not None and before != now:
+            path, hotkey = self.ctx.me.path, self._miner.hotkey
+            self.ctx.emit(CertificateChanged(path, hotkey, before, now or "none"))

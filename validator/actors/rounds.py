@@ -7,27 +7,28 @@ from collections.abc import Mapping
 import trio
 
 from actors import ActorError, AskTimeout, Ref
-from validator.actors.miner import AskMiner, MinerAnswered, MinerClient, MinerFailed
+from validator.actors.miner import AskMiner, MinerClient, MinerFailed, Result
 from validator.domain.answers import FailureKind
 from validator.domain.metagraph import Miner
+from validator.domain.payload import Payload
 
 Roster = Mapping[Miner, Ref[MinerClient]]
 
 
 async def ask_miners(
-    roster: Roster, path: str, question: Mapping[str, object], *, timeout: float
-) -> list[MinerAnswered | MinerFailed]:
+    roster: Roster, path: str, payload: Payload, *, timeout: float
+) -> list[Result]:
     """Ask every miner of the roster concurrently; one result for each, in any order.
 
     Ends when the last has answered or failed, after ``timeout`` seconds at the
     latest. Cancelled, it abandons what is still under way.
     """
-    results: list[MinerAnswered | MinerFailed] = []
+    results: list[Result] = []
 
     async def ask(miner: Miner, client: Ref[MinerClient]) -> None:
         begin = trio.current_time()
         try:
-            result = await client.ask(AskMiner(path, question), timeout=timeout)
+            result: Result = await client.ask(AskMiner(path, payload), timeout=timeout)
         except ActorError as error:
             # The client was too slow, is being restarted, or has just been stopped
             # because the miner was deregistered: no answer, whatever the reason.

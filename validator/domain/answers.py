@@ -14,6 +14,9 @@ FailureKind = Literal[
     "wrong_shape",  # JSON, but not an answer to the question
     "not_finite",  # NaN or infinite
     "out_of_range",  # a finite number no forecast can be
+    "forbidden_address",  # registered at an address that is nobody's in public
+    "breaker_open",  # failed so often that it is only greeted, and did not answer that
+    "ours",  # something of ours stood in the way
 ]
 
 

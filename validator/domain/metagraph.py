@@ -9,6 +9,8 @@ import attrs
 UIDS = 256
 """How many places a subnet has; uids run from 0 to 255."""
 
+_NOWHERE = ("0.0.0.0", "::")  # noqa: S104 - what the chain has for "nowhere"
+
 
 def _check_uid(_miner: object, _attribute: object, value: int) -> None:
     if not 0 <= value < UIDS:
@@ -26,6 +28,11 @@ class Miner:
     hotkey: str
     ip: str
     port: int
+
+    @property
+    def serves(self) -> bool:
+        """Whether it says where to ask it; validators, for one, do not."""
+        return self.port != 0 and self.ip not in _NOWHERE
 
 
 @attrs.frozen

@@ -30,8 +30,17 @@ from actors import Actor, Exit
 from validator.app import Ports
 from validator.domain.dst import DstSeries
 from validator.domain.metagraph import Metagraph, Miner
+from validator.domain.payload import Payload
 from validator.events import ValidatorEvent
-from validator.ports import Chain, Connect, DstSource, MinerConnection, OpenStore, Store
+from validator.ports import (
+    Chain,
+    Connect,
+    DstSource,
+    MinerConnection,
+    OpenStore,
+    Seen,
+    Store,
+)
 from validator.settings import Settings
 
 T = TypeVar("T")
@@ -217,8 +226,12 @@ class _SpoiltConnection:
     async def handshake(self) -> None:
         await self._traps.meet("miner", self._connection.handshake)
 
-    async def ask(self, path: str, question: Mapping[str, object]) -> object:
-        work = partial(self._connection.ask, path, question)
+    @property
+    def seen(self) -> Seen:
+        return self._connection.seen
+
+    async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
+        work = partial(self._connection.ask, path, payload, limit=limit)
         return await self._traps.meet("miner", work)
 
 

@@ -23,6 +23,7 @@ from validator.actors.questions import ProcessingRows
 from validator.actors.service import Service
 from validator.adapters import embedded
 from validator.adapters.dst_files import DstFiles
+from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.crypto import Hotkey
 from validator.adapters.fiber.transport import connect
 from validator.adapters.postgres import check_dsn, postgres_opener
@@ -253,7 +254,7 @@ class _Run:
         chain = SimulatedChain(self._registrations(subnet), calendar=calendar)
         ports = Ports(
             chain=chain,
-            connect=connect(self._hotkey()),
+            connect=connect(self._hotkey(), allowed=LOOPBACK),
             open_store=postgres_opener(self.database.dsn, schema=SCHEMA, fresh=True),
             dst=DstFiles(self.plan.series),
             calendar=calendar,

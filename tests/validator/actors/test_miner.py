@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import attrs
@@ -12,14 +12,22 @@ import trio
 from actors import Ref
 from actors.events import Event
 from supervision import Child, System
-from validator.actors.miner import AskMiner, MinerAnswered, MinerClient, MinerFailed
+from validator.actors.miner import (
+    AskMiner,
+    MinerAnswered,
+    MinerClient,
+    MinerFailed,
+    NotServing,
+    ShakeHands,
+)
 from validator.domain.metagraph import Miner
-from validator.events import HandshakeDone, MinerTimedOut
-from validator.ports import KeyUnknown, MinerConnection, MinerError
+from validator.domain.payload import Payload
+from validator.events import CertificateChanged, HandshakeDone, MinerTimedOut
+from validator.ports import KeyUnknown, MinerConnection, MinerError, Seen
 from validator.settings import Settings
 
 MINER = Miner(7, "hotkey-of-7", "127.0.0.1", 8007)
-QUESTION = AskMiner("/path", {"data": 1})
+QUESTION = AskMiner("/path", Payload.of({"data": 1}))
 SETTINGS = Settings(handshake_timeout=30, query_timeout=180)
 
 
@@ -33,6 +41,7 @@ class Peer:
     """How many of the next questions find their key forgotten."""
     refuses: MinerError | None = None
     has_key: bool = False
+    seen: Seen = attrs.field(factory=Seen)
     log: list[str] = attrs.field(factory=list)
 
     @asynccontextmanager
@@ -48,8 +57,8 @@ class Peer:
         await trio.sleep(self.handshake_takes)
         self.has_key = True
 
-    async def ask(self, path: str, question: Mapping[str, object]) -> object:
-        self.log.append(f"ask {path} {question}")
+    async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
+        self.log.append(f"ask {path} {payload.text.decode()}")
         await trio.sleep(self.answer_takes)
         if self.refuses is not None:
             raise self.refuses
@@ -62,12 +71,12 @@ class Peer:
 
 @asynccontextmanager
 async def client_of(
-    peer: Peer, events: list[Event], settings: Settings = SETTINGS
+    peer: Peer, events: list[Event], miner: Miner = MINER
 ) -> AsyncGenerator[Ref[MinerClient]]:
     child = Child(
         "client",
-        lambda: MinerClient(MINER, peer.connect, settings),
-        handler_timeout=2 * settings.round_timeout,
+        lambda: MinerClient(miner, peer.connect, SETTINGS),
+        handler_timeout=2 * SETTINGS.round_timeout,
     )
     async with System(child, on_event=[events.append]) as system:
         yield system.ref(child)
@@ -77,7 +86,7 @@ def timeouts(events: list[Event]) -> list[tuple[str, float]]:
     return [(e.phase, e.seconds) for e in events if isinstance(e, MinerTimedOut)]
 
 
-ASK = "ask /path {'data': 1}"
+ASK = 'ask /path {"data": 1}'
 
 
 async def test_hands_are_shaken_once_and_the_key_is_kept(events: list[Event]) -> None:
@@ -208,3 +217,58 @@ async def test_an_abandoned_question_is_cancelled_and_leaves_the_client_usable(
 
     assert timeouts(events) == []
     assert peer.log == ["open 7", "handshake", ASK, ASK, "close"]
+
+
+async def test_a_miner_without_an_address_is_not_asked_and_has_not_failed(
+    events: list[Event],
+) -> None:
+    peer = Peer()
+
+    for nowhere in (attrs.evolve(MINER, port=0), attrs.evolve(MINER, ip="::")):
+        async with client_of(peer, events, nowhere) as client:
+            assert await client.ask(QUESTION) == NotServing(nowhere)
+
+    assert peer.log == ["open 7", "close"] * 2
+
+
+async def test_hands_are_shaken_on_request_and_a_refusal_is_an_answer(
+    events: list[Event],
+) -> None:
+    peer = Peer()
+
+    async with client_of(peer, events) as client:
+        assert await client.ask(ShakeHands()) is None
+        assert isinstance(await client.ask(QUESTION), MinerAnswered)
+        peer.handshake_takes = 31
+        failed = await client.ask(ShakeHands())
+        assert isinstance(failed, MinerFailed)
+        assert (failed.kind, failed.phase) == ("timeout", "handshake")
+
+    assert peer.log == ["open 7", "handshake", ASK, "handshake", "close"]
+
+
+async def test_a_certificate_that_changes_is_reported_and_believed(
+    events: list[Event],
+) -> None:
+    peer = Peer()
+
+    async with client_of(peer, events) as client:
+        for shown in (None, "aa", "aa", "bb", "bb"):
+            peer.seen = Seen(certificate=shown)
+            assert isinstance(await client.ask(QUESTION), MinerAnswered)
+
+    (changed,) = [event for event in events if isinstance(event, CertificateChanged)]
+    assert (changed.hotkey, changed.before, changed.now) == ("hotkey-of-7", "aa", "bb")
+
+
+async def test_a_result_says_how_far_the_clocks_are_apart(events: list[Event]) -> None:
+    peer = Peer(seen=Seen(clock_offset=-90.5))
+
+    async with client_of(peer, events) as client:
+        answered = await client.ask(QUESTION)
+        peer.refuses = MinerError("refused", "HTTP 401")
+        failed = await client.ask(QUESTION)
+
+    assert isinstance(answered, MinerAnswered)
+    assert isinstance(failed, MinerFailed)
+    assert answered.clock_offset == failed.clock_offset == -90.5

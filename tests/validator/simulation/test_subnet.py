@@ -14,8 +14,11 @@ import pytest
 import trio
 
 import validator
+from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.transport import connect
+from validator.adapters.fiber.wire import MAX_BODY
 from validator.domain.metagraph import Miner
+from validator.domain.payload import Payload
 from validator.domain.tasks.geomagnetic import PATH
 from validator.simulation import subnet as subnet_module
 from validator.simulation.behaviours import assign
@@ -89,9 +92,9 @@ def test_hotkeys_are_drawn_by_seed_and_name() -> None:
 async def ask(subnet: Subnet, index: int) -> object:
     simulated = subnet.miners[index]
     miner = Miner(simulated.uid, simulated.hotkey, HOST, simulated.port)
-    async with connect(VALIDATOR)(miner) as connection:
+    async with connect(VALIDATOR, allowed=LOOPBACK)(miner) as connection:
         await connection.handshake()
-        return await connection.ask(PATH, QUESTION)
+        return await connection.ask(PATH, Payload.of(QUESTION), limit=MAX_BODY)
 
 
 @pytest.mark.real

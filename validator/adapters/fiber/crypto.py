@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 import attrs
 import bittensor_core
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
 
 SECRET_BYTES = 32
+
+PIECE = 48_000
+"""Bytes that are encrypted at once: some 0.3 ms. A multiple of 16 and of 3."""
 
 # The protocol says 2048. Up to 4096 is let through; beyond that a miner would be
 # spending our processor.
@@ -110,11 +116,18 @@ class SymmetricKey:
         return cls(secrets.token_hex(32), secrets.token_bytes(SECRET_BYTES))
 
     def encrypt(self, plain: bytes) -> bytes:
-        """Return the Fernet token, ASCII.
+        """Return the Fernet token, ASCII: 10 us for 1 kB.
 
-        10 us for 1 kB; what is larger than some 50 kB belongs into a thread.
+        For what is larger than ``PIECE`` there is ``seal``.
         """
         return self._fernet.encrypt(plain)
+
+    def seal(self, parts: Sequence[bytes | memoryview], now: int) -> Sealed:
+        """Return the Fernet token of all parts as one, made while it is sent.
+
+        ``now`` is Unix time in seconds.
+        """
+        return Sealed(self.secret, parts, now)
 
     def decrypt(self, token: bytes) -> bytes:
         """Return what the token holds.
@@ -126,6 +139,51 @@ class SymmetricKey:
             return self._fernet.decrypt(token)
         except InvalidToken:
             raise CryptoError("not a token of this key") from None
+
+
+class Sealed:
+    """A Fernet token that is made piece by piece; shows neither key nor text.
+
+    Fernet's own ``encrypt`` needs the plain text, the encrypted one and the token in
+    memory at once: for 256 miners and 5 MB each that is 4 GB.
+    """
+
+    def __init__(
+        self, secret: bytes, parts: Sequence[bytes | memoryview], now: int
+    ) -> None:
+        self._secret = secret
+        self._parts = parts
+        self._now = now
+        plain = sum(len(part) for part in parts)
+        raw = 1 + 8 + 16 + (plain // 16 + 1) * 16 + 32
+        self.size = (raw + 2) // 3 * 4
+        """Bytes of the token."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Make the token, each time another one; a piece takes some 0.3 ms."""
+        iv = secrets.token_bytes(16)
+        signing, encrypting = self._secret[:16], self._secret[16:]
+        cipher = Cipher(algorithms.AES(encrypting), modes.CBC(iv)).encryptor()
+        pad = PKCS7(128).padder()
+        mac = hmac.HMAC(signing, hashes.SHA256())
+        head = b"\x80" + self._now.to_bytes(8, "big") + iv
+        mac.update(head)
+        rest = head  # what base64 has not taken yet: it takes three bytes at a time
+        for piece in self._pieces():
+            encrypted = cipher.update(pad.update(piece))
+            mac.update(encrypted)
+            rest += encrypted
+            whole = len(rest) // 3 * 3
+            yield base64.urlsafe_b64encode(rest[:whole])
+            rest = rest[whole:]
+        last = cipher.update(pad.finalize()) + cipher.finalize()
+        mac.update(last)
+        yield base64.urlsafe_b64encode(rest + last + mac.finalize())
+
+    def _pieces(self) -> Iterator[bytes]:
+        for part in self._parts:
+            for start in range(0, len(part), PIECE):
+                yield bytes(part[start : start + PIECE])
 
 
 def encrypt_for(pem: str, secret: bytes) -> bytes:

@@ -12,18 +12,18 @@ question whose answer never came leaves no trace.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import attrs
 
 from validator.adapters.fiber import wire
 from validator.adapters.fiber.crypto import (
+    PIECE,
     CryptoError,
     Hotkey,
     SymmetricKey,
     encrypt_for,
 )
 from validator.adapters.fiber.wire import Request, Response
+from validator.domain.payload import Payload
 from validator.ports import KeyUnknown, MinerError
 
 
@@ -79,33 +79,29 @@ class Session:
         self._key, self._offered = self._offered, None
 
     def question(
-        self,
-        path: str,
-        question: Mapping[str, object],
-        *,
-        nonce: str,
-        payload_nonce: str,
+        self, path: str, payload: Payload, *, nonce: str, payload_nonce: str
     ) -> Request:
-        """Encrypt a question; ``question`` is not modified.
+        """Encrypt a question; one that is large while it is sent.
 
         Raises:
             KeyUnknown: no key is agreed on.
         """
-        if self._key is None:
+        key = self._key
+        if key is None:
             raise KeyUnknown("refused", "no key has been agreed on")
-        return Request(
-            "POST",
-            path,
-            self._headers(self._key, nonce, wire.OCTETS),
-            self._key.encrypt(wire.question_body(question, payload_nonce)),
-        )
+        headers = self._headers(key, nonce, wire.OCTETS)
+        parts = payload.with_nonce(payload_nonce)
+        if len(payload) > PIECE:
+            now = wire.nonce_time(nonce) // 1_000_000_000
+            return Request("POST", path, headers, large=key.seal(parts, now))
+        return Request("POST", path, headers, key.encrypt(b"".join(parts)))
 
     def answer(self, response: Response) -> object:
         """Decode the answer, which travels in clear.
 
         Raises:
             KeyUnknown: the miner has forgotten the key, and so has this session now.
-            MinerError: refused, or no JSON.
+            MinerError: refused, no JSON, or NaN where JSON has numbers.
         """
         if response.status == 400:
             self._key = None
@@ -113,6 +109,8 @@ class Session:
         _insist_on_success(response)
         try:
             return wire.decode_json(response.body)
+        except wire.NotFinite as error:
+            raise MinerError("not_finite", str(error)) from None
         except wire.WireError as error:
             raise MinerError("malformed", str(error)) from None
 

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import ssl
 import string
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Self, cast
 
 import attrs
 import httpx
 import trio
 
-from validator.adapters.fiber import wire
+from validator.adapters.fiber import addresses, wire
 from validator.adapters.fiber.crypto import Hotkey, SymmetricKey
 from validator.adapters.fiber.session import Session
-from validator.adapters.fiber.wire import Request, Response
+from validator.adapters.fiber.wire import MAX_BODY, Body, Request, Response
 from validator.domain.answers import FailureKind
 from validator.domain.metagraph import Miner
-from validator.ports import Connect, MinerConnection, MinerError
+from validator.domain.payload import Payload
+from validator.ports import Connect, MinerConnection, MinerError, Seen
 
-MAX_BODY = 2_000_000
-"""Bytes of an answer that are read; more makes it malformed."""
+MAX_PIECES = 2_000
+"""Pieces that an answer may come in: each costs us far more than the miner."""
 
 CLOSE_WITHIN = 1.0
 """Seconds that closing a connection may take."""
+
+ENCRYPTING = 2
+"""Threads that encrypt large questions: more would keep the event loop waiting."""
 
 # nginx, which stands before most miners, drops idle connections after 75 s: leave
 # before it does, or a request may be written into a connection that is just closing.
@@ -34,8 +40,16 @@ _KEEP_IDLE = 60.0
 
 _NONCE_CHARS = string.ascii_letters + string.digits
 
+NewClient = Callable[[], httpx.AsyncClient]
 
-def connect(hotkey: Hotkey, *, time_ns: Callable[[], int] = time.time_ns) -> Connect:
+
+def connect(
+    hotkey: Hotkey,
+    *,
+    allowed: Collection[addresses.Network] = (),
+    time_ns: Callable[[], int] = time.time_ns,
+    new_client: NewClient | None = None,
+) -> Connect:
     """Return the port through which ``hotkey`` talks to miners.
 
     Each connection has a client of its own, because a pool shared by hundreds of
@@ -44,26 +58,22 @@ def connect(hotkey: Hotkey, *, time_ns: Callable[[], int] = time.time_ns) -> Con
 
     Args:
         hotkey: signs the requests.
+        allowed: networks that are not public and in which miners are asked all the
+            same, such as ``addresses.LOOPBACK``.
         time_ns: Unix time in ns, for the nonces; miners refuse a clock 120 s off.
+        new_client: makes the client of each connection; for networks that are
+            simulated.
     """
-    trust = _trust_anybody()
+    new_client = new_client or _clients()
+    encrypting = trio.CapacityLimiter(ENCRYPTING)
 
     @asynccontextmanager
     async def connection(miner: Miner) -> AsyncGenerator[MinerConnection]:
-        client = httpx.AsyncClient(
-            base_url=httpx.URL(scheme="https", host=miner.ip, port=miner.port),
-            verify=trust,
-            # A miner must be unable to send us elsewhere, by proxy, netrc or redirect,
-            # to fill our memory with cookies, or to have a bomb unpacked.
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            headers={"accept-encoding": "identity"},
-            timeout=None,  # noqa: S113  # the caller's scope limits the whole exchange
-            limits=httpx.Limits(keepalive_expiry=_KEEP_IDLE),
-        )
+        refusal = addresses.refusal(miner.ip, allowed)
+        client = new_client()
+        session = Session(hotkey, miner.hotkey)
         try:
-            yield _Connection(client, Session(hotkey, miner.hotkey), time_ns)
+            yield _Connection(client, session, miner, refusal, time_ns, encrypting)
         finally:
             with trio.move_on_after(CLOSE_WITHIN, shield=True):
                 await client.aclose()
@@ -71,13 +81,40 @@ def connect(hotkey: Hotkey, *, time_ns: Callable[[], int] = time.time_ns) -> Con
     return connection
 
 
-@attrs.frozen
+def _clients() -> NewClient:
+    trust = _trust_anybody()
+
+    def new_client() -> httpx.AsyncClient:
+        # A miner must be unable to send us elsewhere, by proxy, netrc or redirect, or
+        # to fill our memory with cookies.
+        return httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(
+                verify=trust,
+                trust_env=False,
+                limits=httpx.Limits(keepalive_expiry=_KEEP_IDLE),
+            ),
+            trust_env=False,
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+
+    return new_client
+
+
+@attrs.define
 class _Connection:
     """A session and the client that carries it."""
 
     _client: httpx.AsyncClient
     _session: Session
+    _miner: Miner
+    _refusal: str | None
+    """Why nothing is sent there."""
     _time_ns: Callable[[], int]
+    _encrypting: trio.CapacityLimiter
+    seen: Seen = attrs.field(factory=Seen)
+    # Whose certificate was looked at last: it is a new one only on a new connection.
+    _tls: object = None
 
     @property
     def has_key(self) -> bool:
@@ -88,42 +125,130 @@ class _Connection:
         offer = self._session.offer(response, SymmetricKey.generate(), self._nonce())
         self._session.agree(await self._exchange(offer))
 
-    async def ask(self, path: str, question: Mapping[str, object]) -> object:
+    async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
         request = self._session.question(
-            path, question, nonce=self._nonce(), payload_nonce=self._nonce()
+            path, payload, nonce=self._nonce(), payload_nonce=self._nonce()
         )
-        return self._session.answer(await self._exchange(request))
+        return self._session.answer(await self._exchange(request, limit))
 
     def _nonce(self) -> str:
         chars = (secrets.choice(_NONCE_CHARS) for _ in range(10))
         return wire.nonce(self._time_ns(), "".join(chars))
 
-    async def _exchange(self, request: Request) -> Response:
+    async def _exchange(self, request: Request, limit: int = MAX_BODY) -> Response:
+        if self._refusal is not None:
+            raise MinerError("forbidden_address", self._refusal)
         try:
-            async with self._client.stream(
-                request.method,
-                request.path,
-                headers=request.headers,
-                content=request.body or None,
-            ) as response:
-                return Response(response.status_code, await _read(response))
+            response = await self._client.send(self._http(request), stream=True)
+            try:
+                self._look_at(response)
+                return Response(response.status_code, await _read(response, limit))
+            finally:
+                with trio.move_on_after(CLOSE_WITHIN, shield=True):
+                    await response.aclose()
         except httpx.TransportError as error:
             raise MinerError(*_failure(error)) from error
 
+    def _http(self, request: Request) -> httpx.Request:
+        # Not by the client: merging what it could add costs a third of an exchange.
+        miner, large = self._miner, request.large
+        host = f"[{miner.ip}]" if ":" in miner.ip else miner.ip
+        size = len(request.body) if large is None else large.size
+        return httpx.Request(
+            request.method,
+            f"https://{host}:{miner.port}{request.path}",
+            headers={
+                "host": f"{host}:{miner.port}",
+                "accept-encoding": "identity",  # so that no bomb is unpacked
+                **request.headers,
+                **({"content-length": str(size)} if size else {}),
+            },
+            stream=_Whole(request.body)
+            if large is None
+            else _Pieces(large, self._encrypting),
+        )
 
-async def _read(response: httpx.Response) -> bytes:
+    def _look_at(self, response: httpx.Response) -> None:
+        """Remember what the response shows of its server; it cannot go wrong."""
+        stream = response.extensions.get("network_stream")
+        tls = None if stream is None else stream.get_extra_info("ssl_object")
+        if tls is not None and tls is not self._tls:
+            der = cast("bytes", tls.getpeercert(binary_form=True) or b"")
+            shown = hashlib.sha256(der).hexdigest()
+            self._tls, self.seen = tls, attrs.evolve(self.seen, certificate=shown)
+        try:
+            theirs = wire.parse_date(response.headers.get("date", ""))
+        except wire.WireError:
+            return
+        offset = theirs - self._time_ns() / 1e9
+        self.seen = attrs.evolve(self.seen, clock_offset=offset)
+
+
+# -- bodies -------------------------------------------------------------------------
+#
+# Not httpx's own, which are asynchronous generators: left half way whenever sending
+# fails, they would wait for the garbage collector to complain about them.
+
+
+@attrs.frozen
+class _Whole(httpx.AsyncByteStream):
+    _body: bytes
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Iterator(iter((self._body,) if self._body else ()), None)
+
+
+@attrs.frozen
+class _Pieces(httpx.AsyncByteStream):
+    _body: Body
+    _threads: trio.CapacityLimiter
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Iterator(self._body.pieces(), self._threads)
+
+
+@attrs.frozen
+class _Iterator:
+    """Hands out pieces; those that take long to make are made in threads."""
+
+    _pieces: Any
+    _threads: trio.CapacityLimiter | None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._threads is None:
+            piece = next(self._pieces, None)
+        else:
+            piece = await trio.to_thread.run_sync(
+                next, self._pieces, None, limiter=self._threads
+            )
+        if piece is None:
+            raise StopAsyncIteration
+        return cast("bytes", piece)
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
     if response.headers.get("content-encoding", "identity") != "identity":
         raise MinerError("malformed", "the answer is compressed, unasked")
     body = bytearray()
+    pieces = 0
     # Leaving the loop would abandon the generators of httpx, one inside the other, to
     # the garbage collector; a cancellation ends the innermost first, and so all.
     with trio.CancelScope() as enough:
         async for chunk in response.aiter_raw():
+            # Thousands of pieces that have arrived at once must not keep everybody
+            # else waiting. Shielded: what is cancelled has to be inside httpx.
+            await trio.lowlevel.cancel_shielded_checkpoint()
             body += chunk
-            if len(body) > MAX_BODY:
+            pieces += 1
+            if len(body) > limit or pieces > MAX_PIECES:
                 enough.cancel()
-    if len(body) > MAX_BODY:
-        raise MinerError("malformed", f"an answer of more than {MAX_BODY} bytes")
+    if len(body) > limit:
+        raise MinerError("malformed", f"an answer of more than {limit} bytes")
+    if pieces > MAX_PIECES:
+        raise MinerError("malformed", f"an answer in more than {MAX_PIECES} pieces")
     return bytes(body)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
-from typing import cast
+import re
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import NoReturn, Protocol, cast
 
 import attrs
 
@@ -30,8 +32,30 @@ JSON = "application/json"
 OCTETS = "application/octet-stream"
 
 
+MAX_DEPTH = 32
+"""How deep a peer's JSON may be nested; the protocol needs 3."""
+
+MAX_BODY = 2_000_000
+"""Bytes of a miner's answer that are read, unless a question says otherwise."""
+
+
 class WireError(ValueError):
     """A peer's bytes are not what the protocol says; tells where they stray."""
+
+
+class NotFinite(WireError):
+    """A peer has written NaN or an infinity where JSON has numbers only."""
+
+
+class Body(Protocol):
+    """A body that is made while it is sent, and so never in memory as a whole."""
+
+    size: int
+    """Bytes of all pieces."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """Make the pieces, in order; each takes less than a millisecond."""
+        ...
 
 
 @attrs.frozen
@@ -42,6 +66,8 @@ class Request:
     path: str
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str])
     body: bytes = attrs.field(default=b"", repr=False)
+    large: Body | None = attrs.field(default=None, repr=False)
+    """Sent instead of ``body``."""
 
 
 @attrs.frozen
@@ -115,29 +141,61 @@ def parse_exchange(body: bytes) -> str:
     return _text_field(body, "encrypted_symmetric_key")
 
 
-def question_body(question: Mapping[str, object], nonce: str) -> bytes:
-    """Write the plain text of a question: a copy of it that carries ``nonce``."""
-    return json.dumps({**question, "nonce": nonce}).encode()
-
-
 def decode_json(body: bytes) -> object:
-    """Decode one JSON text in UTF-8.
-
-    A bare ``NaN`` or ``Infinity`` is let through as a float, although JSON has none:
-    Python servers write them, and the rule that refuses them as "not finite" can name
-    the miner's mistake better than "not JSON" does.
+    """Decode one JSON text in UTF-8, and nothing but JSON.
 
     Raises:
+        NotFinite: it holds a bare NaN or Infinity, as Python servers write them.
         WireError: not UTF-8, not JSON, nested too deeply, or more than one text.
     """
     try:
-        return cast("object", json.loads(body.decode("utf-8")))
+        text = body.decode("utf-8")
+        decoded = cast("object", json.loads(text, parse_constant=_refuse_constant))
+    except WireError:
+        raise
     except RecursionError:
         raise WireError("JSON nested too deeply") from None
     except (
         ValueError
     ) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise WireError(f"not JSON: {error}") from None
+    if _is_deep(body):
+        raise WireError(f"JSON nested more than {MAX_DEPTH} deep")
+    return decoded
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotFinite(f"{name} where JSON has a number")
+
+
+_TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _is_deep(body: bytes) -> bool:
+    """Whether brackets are left when the innermost pairs are taken away so often.
+
+    Each pass runs at the speed of C. What the parser itself refuses depends on the
+    interpreter and on how deep the caller is.
+    """
+    brackets = _TEXTS.sub(b"", body).translate(None, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
+
+
+def parse_date(text: str) -> float:
+    """Read the value of a ``Date`` header: Unix time in seconds.
+
+    Raises:
+        WireError: it is none.
+    """
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        raise WireError("no date") from None
 
 
 def _text_field(body: bytes, name: str) -> str:

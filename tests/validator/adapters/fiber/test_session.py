@@ -12,6 +12,7 @@ from validator.adapters.fiber.crypto import Hotkey, RsaKey, SymmetricKey
 from validator.adapters.fiber.server import Asked, Server
 from validator.adapters.fiber.session import Session
 from validator.adapters.fiber.wire import Request, Response
+from validator.domain.payload import Payload
 from validator.ports import KeyUnknown, MinerError
 
 SECOND = 1_000_000_000
@@ -63,7 +64,7 @@ def shaken(miner: Server, hotkey: Hotkey = HOTKEY) -> Session:
 
 def asked(session: Session, nonce: str | None = None) -> Request:
     return session.question(
-        PATH, {"data": 1}, nonce=nonce or fresh(), payload_nonce=fresh()
+        PATH, Payload.of({"data": 1}), nonce=nonce or fresh(), payload_nonce=fresh()
     )
 
 
@@ -314,6 +315,44 @@ def test_any_status_but_success_is_a_refusal_and_keeps_the_key(
     assert caught.value.kind == "refused"
     assert not isinstance(caught.value, KeyUnknown)
     assert session.has_key
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"predicted_values": NaN}', "not_finite"),
+        (b'{"predicted_values": [-Infinity]}', "not_finite"),
+        (b"nan", "malformed"),
+        (b'{"predicted_values": 1', "malformed"),
+    ],
+    ids=ascii,
+)
+def test_what_is_no_json_is_an_answer_of_no_use(
+    miner: Server, body: bytes, kind: str
+) -> None:
+    session = shaken(miner)
+
+    with pytest.raises(MinerError) as caught:
+        session.answer(Response(200, body))
+
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize("size", [0, 1, 47_000, 48_000, 48_001, 96_010, 150_001])
+def test_a_question_of_any_size_is_read_by_the_miner(miner: Server, size: int) -> None:
+    session = shaken(miner)
+    payload = Payload.of({"data": "x" * size})
+    request = session.question(PATH, payload, nonce=fresh(), payload_nonce=fresh())
+    if request.large is not None:
+        pieces = [*request.large.pieces()]
+        assert max(map(len, pieces)) <= 65_000
+        assert sum(map(len, pieces)) == request.large.size
+        request = attrs.evolve(request, body=b"".join(pieces), large=None)
+
+    outcome = miner.receive(request, NOW)
+
+    assert isinstance(outcome, Asked)
+    assert outcome.payload["data"] == "x" * size
 
 
 def test_a_refusal_quotes_the_miner_briefly_and_without_control_characters(

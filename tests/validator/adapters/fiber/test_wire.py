@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import json
-import math
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, strategies as st
@@ -42,25 +41,34 @@ def test_a_signature_travels_as_0x_and_lower_case_hex() -> None:
     assert wire.parse_signature(text) == signature
 
 
-def test_the_question_gets_its_nonce_on_a_copy() -> None:
-    question = {"nonce": "of the task", "data": {"value": 1.5}}
-
-    body = wire.question_body(question, "7_fresh")
-
-    assert json.loads(body) == {"nonce": "7_fresh", "data": {"value": 1.5}}
-    assert question["nonce"] == "of the task"
-
-
 def test_handshake_bodies_survive_the_journey() -> None:
     assert wire.parse_public_key(wire.public_key_body("PEM", 1.5)) == "PEM"
     assert len(wire.parse_exchange(wire.exchange_body(b"\0" * 256))) == 344
 
 
-def test_a_bare_nan_is_decoded_so_that_the_domain_can_name_it() -> None:
-    answer = wire.decode_json(b'{"predicted_values": NaN}')
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_a_bare_nan_is_no_json_and_named(word: str) -> None:
+    with pytest.raises(wire.NotFinite, match=word):
+        wire.decode_json(b'{"predicted_values": %s}' % word.encode())
 
-    assert isinstance(answer, dict)
-    assert math.isnan(answer["predicted_values"])
+
+def test_json_may_be_nested_so_deep_and_no_deeper() -> None:
+    deep = wire.MAX_DEPTH
+
+    assert wire.decode_json(b"[" * deep + b"]" * deep)
+    assert wire.decode_json(b'["[[[[", "\\"[["]') == ["[[[[", '"[[']
+    with pytest.raises(wire.WireError, match="more than 32 deep"):
+        wire.decode_json(b'{"a": ' * (deep + 1) + b"1" + b"}" * (deep + 1))
+
+
+def test_a_date_is_read_as_unix_time() -> None:
+    assert wire.parse_date("Tue, 14 Nov 2023 22:13:20 GMT") == 1_700_000_000
+
+
+@given(st.text())
+def test_any_text_is_a_date_or_none(text: str) -> None:
+    with suppress(wire.WireError):
+        wire.parse_date(text)
 
 
 @pytest.mark.parametrize(
