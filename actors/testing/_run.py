@@ -136,8 +136,10 @@ class Run:
             self._first = _seams.number(batch[0])
         numbers = [_seams.number(task) - self._first for task in batch]
         self._tasks.update(zip(numbers, batch, strict=True))
-        own = self._trios_own(batch) if len(batch) > 1 else 1
-        choice = self._choice(len(batch) - own)
+        own, choice = 1, 0
+        if len(batch) > 1:  # in most there is one, and nothing to choose
+            own = self._trios_own(batch)
+            choice = self._choice(len(batch) - own)
         if choice == 0:
             self.order += numbers
             return batch, []
@@ -176,8 +178,9 @@ class Run:
 
     def passes(self, task: Task, *, after: bool) -> None:
         """A step begins, or has ended."""
-        for fn in self._planned.pop((self.step, after), ()):
-            self._call(fn)
+        if self._planned:
+            for fn in self._planned.pop((self.step, after), ()):
+                self._call(fn)
         if self._watch is not None and not after:
             self._call(self._watch, task)
 

@@ -113,14 +113,21 @@ class Run:
     result: SimResult[None] | None = None
     """What the simulation leaves behind, if it ended."""
 
+    _of: dict[tuple[type[Event], ...], Sequence[Entry]] = attrs.field(
+        factory=dict, init=False, repr=False
+    )
+    """What `of` has found before: many rules ask for the same."""
+
     @cached_property
     def entries(self) -> Sequence[Entry]:
         """The trace."""
         return tuple(self.trace)
 
-    def of(self, *kinds: type[Event]) -> list[Entry]:
+    def of(self, *kinds: type[Event]) -> Sequence[Entry]:
         """The entries whose events are of exactly these classes, in order."""
-        return [entry for entry in self.entries if type(entry.event) in kinds]
+        if kinds not in self._of:
+            self._of[kinds] = [e for e in self.entries if type(e.event) in kinds]
+        return self._of[kinds]
 
     @cached_property
     def lives(self) -> Mapping[str, Sequence[Life]]:
@@ -148,7 +155,7 @@ class Run:
 
         Empty if the script did not get that far.
         """
-        events = (entry.event for entry in self.entries)
+        events = (entry.event for entry in self.of(Idle))
         return {
             event.path
             for event in events
@@ -160,7 +167,7 @@ class Run:
         """Whether a ``base_exception`` was raised."""
         return any(
             isinstance(entry.event, Left) and entry.event.ending == "interrupted"
-            for entry in self.entries
+            for entry in self.of(Left)
         )
 
     @cached_property
@@ -175,20 +182,19 @@ class Run:
     @cached_property
     def root_failed(self) -> bool:
         """Whether the root has failed, or was not stopped in time."""
-        ends = (
-            entry.event for entry in self.entries if entry.event.path == self.tree.name
-        )
+        ends = (entry.event for entry in self.of(Failed, Stopped))
         return any(
             isinstance(event, Failed)
             or (isinstance(event, Stopped) and event.exit.kind == "killed")
             for event in ends
+            if event.path == self.tree.name
         )
 
     @cached_property
     def _blocked(self) -> Sequence[tuple[float, float]]:
         return [
             (entry.at, entry.event.seconds)
-            for entry in self.entries
+            for entry in self.of(Blocked)
             if isinstance(entry.event, Blocked)
         ]
 

@@ -112,7 +112,7 @@ def a_message_is_handled_once_and_in_turn(run: Run) -> Iterator[str]:
         if path not in run.tree.unreliable and len(sending.handled) > 1:
             yield f"{_name(sending)} was handled {len(sending.handled)} times"
     latest: dict[str, int] = defaultdict(int)
-    for entry in run.entries:
+    for entry in run.of(Entered):
         event = entry.event
         if not isinstance(event, Entered) or event.point != "handle":
             continue
@@ -162,7 +162,7 @@ def others_get_their_turn(run: Run) -> Iterator[str]:
     """An actor goes on to its next message, but lets others run in between."""
     steps = Counter(
         (event.path, entry.step)
-        for entry in run.entries
+        for entry in run.of(Entered)
         if isinstance(event := entry.event, Entered) and event.point == "handle"
     )
     for (path, step), number in steps.items():

@@ -54,7 +54,7 @@ def _charges(run: Run, node: Node) -> list[list[float]]:
     overs = {(life.path, life.number): life.over for life in run.all_lives()}
     ends: dict[int, float] = {}
     charged: list[list[float]] = [[]]
-    for entry in run.entries:
+    for entry in run.of(Made, Crashed, BackingOff):
         event = entry.event
         if isinstance(event, Made) and event.path == node.path:
             charged.append([])
@@ -130,7 +130,7 @@ def _bounded(run: Run, begin: float, end: float) -> Iterator[str]:
 def nothing_begins_after_the_end(run: Run) -> Iterator[str]:
     """A supervisor that has begun to stop its children starts no more."""
     leaving: dict[str, Entry] = {}
-    for entry in run.entries:
+    for entry in run.of(Made, Leaving):
         event = entry.event
         if isinstance(event, Leaving):
             leaving[event.path] = entry
@@ -147,7 +147,7 @@ def nothing_begins_after_the_end(run: Run) -> Iterator[str]:
 def restarts_wait_as_long_as_they_should(run: Run) -> Iterator[str]:
     """A restart waits for its delay, which is within the limits of its backoff."""
     waiting: dict[str, Entry] = {}
-    for entry in run.entries:
+    for entry in run.of(Made, BackingOff, Decided, Leaving):
         event = entry.event
         if isinstance(event, BackingOff):
             waiting[event.path] = entry
@@ -193,7 +193,7 @@ def _in_time(run: Run, began: Entry, event: BackingOff, made: Entry) -> Iterator
 def supervisors_decide_as_otp_does(run: Run) -> Iterator[str]:
     """Every decision is one that the reference supervisor accepts."""
     references: dict[str, ReferenceSupervisor] = {}
-    for entry in run.entries:
+    for entry in run.of(Decided, Leaving):
         event = entry.event
         if isinstance(event, Leaving):
             references.pop(event.path, None)
@@ -218,7 +218,7 @@ def decisions_are_about_facts(run: Run) -> Iterator[str]:
     """What a supervisor takes notice of has happened to its child."""
     lives: dict[str, Life] = {}
     index = {id(life.made): life for life in run.all_lives()}
-    for entry in run.entries:
+    for entry in run.of(Made, Failed, Decided):
         event = entry.event
         if isinstance(event, Made):
             lives[event.path] = index[id(entry)]
@@ -267,7 +267,7 @@ def _first_starts(run: Run, node: Node) -> Iterator[str]:
     names = [f"{node.path}/{child.name}" for child in node.children]
     up: set[str] = set()
     starting = False
-    for entry in run.entries:
+    for entry in run.of(Made, Started, Failed):
         event = entry.event
         if isinstance(event, Made) and event.path == node.path:
             up.clear()
@@ -291,7 +291,7 @@ def _last_stops(run: Run, node: Node) -> Iterator[str]:
     """Those that were told to stop before that."""
     index = {id(life.made): life for life in run.all_lives()}
     leaving = False
-    for entry in run.entries:
+    for entry in run.of(Made, Decided, Leaving, Entered):
         event = entry.event
         if isinstance(event, Made):
             leaving = leaving and event.path != node.path

@@ -6,9 +6,10 @@ faults (swarm testing): with all of them in every example the loud would hide th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from itertools import chain, product
+from typing import Any
 
 import attrs
 from hypothesis import strategies as st
@@ -30,8 +31,6 @@ from supervision.testing.scripts import (
 from supervision.testing.tokens import to_replay
 from supervision.testing.trees import Tree
 
-T = TypeVar("T")
-
 KINDS: Sequence[Kind | str] = (
     "crash",
     "crash_loop",
@@ -45,14 +44,25 @@ KINDS: Sequence[Kind | str] = (
 )
 """What a subset is drawn from."""
 
-_TIMES = st.sampled_from([0.0, 0.1, 1.0, 2.0, 5.0, 10.0, 20.0])
-_TIMEOUTS = st.sampled_from([10.0, None, 0.0, 0.5, 40.0])
-_SECONDS = st.sampled_from([0.5, 3.0, 12.0])
-_JUMPS = st.sampled_from([0.5, 5.0, 45.0, 4000.0])
+_TIMES = (0.0, 0.1, 1.0, 2.0, 5.0, 10.0, 20.0)
+_TIMEOUTS = (10.0, None, 0.0, 0.5, 40.0)
+_JUMPS = (0.5, 5.0, 45.0, 4000.0)
+_HOW = [
+    (nth, repeat, seconds)
+    for seconds in (0.5, 3.0, 12.0)
+    for repeat in (1, 2, 3)
+    for nth in (1, 2, 3)
+]
+"""How a fault strikes, the simplest first."""
 _POINTS: Sequence[Point] = ("handle", "start", "stopping", "run", "cleanup")
 _AT_SUPERVISORS: Sequence[Point] = ("start", "stopping", "cleanup")
 _VERBS: Sequence[Verb] = ("restart", "stop", "suspend", "resume")
-_CUTS: Sequence[CutKind] = ("cancel", "stop")
+_CUTS: Sequence[tuple[CutKind, bool]] = (
+    ("cancel", False),
+    ("cancel", True),
+    ("stop", False),
+    ("stop", True),
+)
 
 
 def scenarios(
@@ -78,19 +88,22 @@ def scenarios(
 def _scenarios(
     tree: Tree, ops: int, faults: int, steps: int
 ) -> st.SearchStrategy[Scenario]:
-    cuts = st.builds(Cut, st.integers(1, steps), st.sampled_from(_CUTS), st.booleans())
+    ways = [partial(Cut, what=what, after=after) for what, after in _CUTS]
+    cuts = st.tuples(st.sampled_from(ways), st.integers(1, steps))
     return st.builds(
         Scenario,
         st.lists(_ops(tree), max_size=ops),
-        st.integers(0, 2 ** len(KINDS) - 1).flatmap(_plans(tree, faults)),
+        _plans(tree, faults),
         schedules(),
-        st.one_of(st.none(), st.none(), cuts),
+        st.one_of(st.none(), st.none(), cuts.map(lambda cut: cut[0](cut[1]))),
         st.integers(0, 255),
         st.just(tree.shape),
     )
 
 
 # -- scripts --------------------------------------------------------------------------
+# Each choice that Hypothesis makes costs as much as some steps of a run, so whatever
+# can be written down beforehand is drawn whole: of each kind, the simplest first.
 
 
 def _ops(tree: Tree) -> st.SearchStrategy[Op]:
@@ -99,15 +112,25 @@ def _ops(tree: Tree) -> st.SearchStrategy[Op]:
         for path, messages in tree.messages.items()
         for kind in _sends(path, messages)
     ]
-    below = st.sampled_from([path for path in tree.nodes if path != tree.name] or [""])
-    if len(tree.nodes) > 1:
-        kinds.append(st.builds(RequestAt, _TIMES, below, st.sampled_from(_VERBS)))
-    kinds += [
-        *_bursts(tree),
-        st.builds(JumpAt, _TIMES, _JUMPS),
-        st.builds(StopAt, _TIMES),
+    below = [path for path in tree.nodes if path != tree.name]
+    requests = product(below, _VERBS, _TIMES)
+    told = [
+        BurstAt(0.0, path, message)
+        for path, messages in tree.messages.items()
+        if isinstance(messages, Sequence)
+        for message in messages
+        if not _is_ask(message)
     ]
+    kinds += _kind([RequestAt(at, path, verb) for path, verb, at in requests])
+    # One for all: it costs as much as everything else together.
+    kinds += _kind([attrs.evolve(each, at=at) for each, at in product(told, _TIMES)])
+    kinds += _kind([JumpAt(at, seconds) for seconds, at in product(_JUMPS, _TIMES)])
+    kinds += _kind([StopAt(at) for at in _TIMES])
     return st.one_of(kinds)
+
+
+def _kind(ops: Sequence[Op]) -> list[st.SearchStrategy[Op]]:
+    return [st.sampled_from(ops)] if ops else []
 
 
 def _sends(
@@ -121,70 +144,44 @@ def _sends(
         return [messages.flatmap(sent)]
     asks = [message for message in messages if _is_ask(message)]
     tells = [message for message in messages if not _is_ask(message)]
-    kinds: list[st.SearchStrategy[Op]] = []
-    if asks:
-        some = st.sampled_from(asks)
-        kinds.append(st.builds(AskAt, _TIMES, st.just(path), some, _TIMEOUTS))
-    if tells:
-        some = st.sampled_from(tells)
-        kinds.append(st.builds(TellAt, _TIMES, st.just(path), some))
-    return kinds
+    asked = product(asks, _TIMEOUTS, _TIMES)
+    return [
+        *_kind([AskAt(at, path, ask, timeout) for ask, timeout, at in asked]),
+        *_kind([TellAt(at, path, tell) for tell, at in product(tells, _TIMES)]),
+    ]
 
 
 def _is_ask(message: object) -> bool:
     return isinstance(message, Ask)
 
 
-def _bursts(tree: Tree) -> list[st.SearchStrategy[Op]]:
-    """One for all: it costs as much as everything else together."""
-    told = [
-        BurstAt(0.0, path, message)
-        for path, messages in tree.messages.items()
-        if isinstance(messages, Sequence)
-        for message in messages
-        if not _is_ask(message)
-    ]
-    if not told:
-        return []
-
-    def at(at: float, burst: BurstAt) -> BurstAt:
-        return attrs.evolve(burst, at=at)
-
-    return [st.builds(at, _TIMES, st.sampled_from(told))]
-
-
 # -- faults ---------------------------------------------------------------------------
-
-
-def _plans(tree: Tree, most: int) -> Callable[[int], st.SearchStrategy[FaultPlan]]:
-    """For each subset of the kinds, as a number, the plans of these alone."""
-    known: dict[int, st.SearchStrategy[FaultPlan]] = {}
-
-    def plans(subset: int) -> st.SearchStrategy[FaultPlan]:
-        if subset not in known:
-            kinds = [kind for n, kind in enumerate(KINDS) if subset >> n & 1]
-            some = [make for kind in kinds for make in _makers(tree, kind)]
-            known[subset] = st.just(()) if not some else _several(some, most)
-        return known[subset]
-
-    return plans
-
 
 MakeFaults = Callable[[int, int, float], FaultPlan]
 
 
-def _several(some: Sequence[MakeFaults], most: int) -> st.SearchStrategy[FaultPlan]:
-    times = st.integers(1, 3)
-    one = st.builds(_make, st.sampled_from(some), times, times, _SECONDS)
-    return st.lists(one, max_size=most).map(_together)
+def _plans(tree: Tree, most: int) -> st.SearchStrategy[FaultPlan]:
+    """Plans of a subset of the kinds each."""
+    makers = [_makers(tree, kind) for kind in KINDS]
+    everything = sum(map(len, makers))
+    if not everything:
+        return st.just(())
 
+    @cache
+    def of(subset: int) -> Sequence[MakeFaults]:
+        kinds = (some for n, some in enumerate(makers) if subset >> n & 1)
+        return [*chain.from_iterable(kinds)]
 
-def _make(make: MakeFaults, nth: int, repeat: int, seconds: float) -> FaultPlan:
-    return make(nth, repeat, seconds)
+    def plan(drawn: tuple[int, list[int]]) -> FaultPlan:
+        subset, numbers = drawn
+        some, faults = of(subset), list[Fault]()
+        for number in numbers if some else ():
+            which, how = divmod(number, len(_HOW))
+            faults += some[which % len(some)](*_HOW[how])
+        return tuple(faults)
 
-
-def _together(plans: Iterable[FaultPlan]) -> FaultPlan:
-    return tuple(fault for plan in plans for fault in plan)
+    numbers = st.lists(st.integers(0, everything * len(_HOW) - 1), max_size=most)
+    return st.tuples(st.integers(0, 2 ** len(KINDS) - 1), numbers).map(plan)
 
 
 def _makers(tree: Tree, kind: str) -> list[MakeFaults]:
