@@ -122,6 +122,7 @@ class Fault:
 
 
 FaultPlan: TypeAlias = tuple[Fault, ...]
+"""All that strikes in one scenario."""
 
 
 def crash_loop(path: str, *, nth: int = 1, starts: int = 3) -> FaultPlan:

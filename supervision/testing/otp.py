@@ -36,7 +36,7 @@ class Branch:
     """A supervisor with its children."""
 
     name: str
-    children: Sequence[Spec]
+    children: Sequence[Worker | Branch]
     strategy: Strategy = "one_for_one"
     auto_shutdown: AutoShutdown = "never"
     intensity: int = 1

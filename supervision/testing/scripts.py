@@ -105,6 +105,9 @@ class StopAt:
 
 
 Op: TypeAlias = TellAt | AskAt | BurstAt | RequestAt | JumpAt | StopAt
+"""Something that happens from outside."""
+
 Script: TypeAlias = tuple[Op, ...]
+"""All of it, in any order, as each knows its time."""
 
 OPS: Collection[type[Op]] = (TellAt, AskAt, BurstAt, RequestAt, JumpAt, StopAt)

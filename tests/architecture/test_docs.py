@@ -21,6 +21,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
         ("actors", "actors"),
         ("supervision", "supervision"),
         ("actors.testing", "testing"),
+        ("supervision.testing", "testing"),
     ],
 )
 def test_every_public_name_is_in_the_reference(package: str, page: str) -> None:
