@@ -100,7 +100,7 @@ async def check_dsn(dsn: str, *, schema: str) -> None:
 
     async def unit(connection: Connection) -> None:
         await have_alone(connection, schema)
-        await look(connection, schema)
+        await look(connection, schema, fresh=True)
 
     try:
         with ungrouped():
