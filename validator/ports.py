@@ -19,8 +19,20 @@ from validator.domain.dst import DstSeries
 from validator.domain.metagraph import Metagraph, Miner
 from validator.domain.payload import Payload
 from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
+from validator.domain.soil import (
+    MINERS_AT_ONCE,
+    REGIONS_AT_ONCE,
+    DueTarget,
+    PreparedRegion,
+    Region,
+    ScoredTarget,
+    SoilForecast,
+)
 
 Phase = Literal["handshake", "query", "answer"]
+
+PRUNED_AT_ONCE = 24
+"""How many hours, targets and score rows `Store.prune` deletes at the most, each."""
 
 
 class MinerError(Exception):
@@ -135,7 +147,93 @@ class Calendar(Protocol):
         ...
 
 
-class Store(Protocol):
+class SoilStore(Protocol):
+    """The soil-moisture side of the `Store`, which has promises for all methods.
+
+    A page begins behind ``after``, the key of the last one of the page before, and has
+    at most ``limit`` entries; an empty one is the end. What is stored meanwhile makes
+    no page repeat or leave out what was there before.
+    """
+
+    async def save_regions(self, prepared: Sequence[PreparedRegion]) -> None:
+        """Store regions and their images as not sent yet.
+
+        One that exists, by (target, number) or by (target, box), is left as it is; one
+        of a closed target is dropped.
+        """
+        ...
+
+    async def regions(self, target_time: datetime) -> Sequence[Region]:
+        """All regions of a target, sent or not, by number."""
+        ...
+
+    async def unsent_regions(
+        self, target_time: datetime, *, after: int = -1, limit: int = REGIONS_AT_ONCE
+    ) -> Sequence[PreparedRegion]:
+        """A page of the regions of an open target that were not sent, by number."""
+        ...
+
+    async def region_sent(self, target_time: datetime, number: int) -> None:
+        """Record that the region went out to all miners."""
+        ...
+
+    async def save_soil_forecasts(self, forecasts: Sequence[SoilForecast]) -> int:
+        """Store forecasts; return how many belong to a known miner.
+
+        Those of unknown hotkeys or regions, and for closed targets, are dropped. One
+        that exists for (target, number, hotkey) is left as it is.
+        """
+        ...
+
+    async def soil_forecasts(
+        self,
+        target_time: datetime,
+        number: int,
+        *,
+        after: str = "",
+        limit: int = MINERS_AT_ONCE,
+    ) -> Sequence[SoilForecast]:
+        """A page of the forecasts of one region, by hotkey."""
+        ...
+
+    async def due_targets(
+        self, *, until: datetime, now: datetime
+    ) -> Sequence[DueTarget]:
+        """The open targets <= ``until`` that are not to be retried after ``now``."""
+        ...
+
+    async def claim_target(
+        self, target_time: datetime, *, owner: str, incarnation: int
+    ) -> bool:
+        """Mark an open target as processing by this owner; False if it is another's.
+
+        It stays so until it is scored, postponed, abandoned or released.
+        """
+        ...
+
+    async def record_soil_scores(self, outcome: ScoredTarget) -> None:
+        """Store scores and history, and close the target.
+
+        Its images and forecasts are deleted. Scores of unknown hotkeys or regions are
+        dropped. A target that is closed, or that there is not, is left as it is.
+        """
+        ...
+
+    async def postpone_target(
+        self, target_time: datetime, *, attempt: int, retry_at: datetime, error: str
+    ) -> None:
+        """Record that the ``attempt``-th try (from 1) to score an open target failed.
+
+        The claim is released. An attempt that is recorded already is left as it is.
+        """
+        ...
+
+    async def abandon_target(self, target_time: datetime) -> None:
+        """Close a target without scores; its images and forecasts are deleted."""
+        ...
+
+
+class Store(SoilStore, Protocol):
     """What must survive a restart. Each method is one transaction: all or nothing.
 
     Every write is idempotent by key, so that a caller who does not know whether
@@ -200,8 +298,11 @@ class Store(Protocol):
         """
         ...
 
-    async def release_claims(self, *, owner: str) -> int:
-        """Set rows held by any incarnation of ``owner`` back to pending; how many."""
+    async def release_claims(self, *, owner: str | None) -> int:
+        """Set rows held by any incarnation of ``owner`` back to pending; how many.
+
+        None: whoever holds them.
+        """
         ...
 
     async def score_rows(self, since: datetime) -> Sequence[ScoreRow]:
@@ -210,6 +311,14 @@ class Store(Protocol):
 
     async def processing_rows(self) -> int:
         """How many rows are marked as processing by anybody."""
+        ...
+
+    async def prune(self, before: datetime) -> int:
+        """Delete some of what is about times < ``before``, the oldest first.
+
+        Returns how many hours, targets and score rows went, with all that belonged to
+        them; 0: nothing is left. What is asked and not scored goes as well.
+        """
         ...
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-import trio
-from hypothesis import given, settings, strategies as st
 
-from validator.adapters.postgres import open_store, postgres_opener
+from validator.adapters.postgres import postgres_opener
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
 from validator.domain.scoring import Prediction, Score, ScoredHour, ScoreRow
-from validator.ports import OpenStore, Store
+from validator.ports import PRUNED_AT_ONCE, OpenStore
 from validator.simulation.store import MemoryStore
 
 SCHEMA = "contract"
@@ -206,85 +202,31 @@ async def test_score_rows_start_at_the_time_given_oldest_first(
         assert [row.at for row in rows] == [NEXT_HOUR, LATER]
 
 
-# --- the same history gives the same answers ---------------------------------
-
-Step = Callable[[Store], Awaitable[Any]]
-
-uids = st.integers(0, 3)
-hotkeys = st.sampled_from(["a", "b", "c"])
-hours = st.sampled_from(HOURS)
-values = st.sampled_from([-2.5, 0.0, 1e300]).map(ScaledDst)
-predictions = st.lists(st.builds(Prediction, hours, hotkeys, values), max_size=4)
-outcomes = st.builds(
-    ScoredHour,
-    hours,
-    st.integers(-500, 50).map(Nanotesla),
-    st.lists(st.builds(Score, hotkeys, values, st.floats(0, 1)), max_size=4).map(tuple),
-)
-owners = st.sampled_from(["geo", "other"])
-
-
-def call(method: str, *args: st.SearchStrategy[Any], **kw: Any) -> Any:
-    """A step, shown in failing examples as the method and its arguments."""
-    return st.tuples(st.just(method), st.tuples(*args), st.fixed_dictionaries(kw))
-
-
-histories = st.lists(
-    st.one_of(
-        call("register_miner", st.builds(miner, uids, hotkeys)),
-        call("forget_miner", hotkeys),
-        call("open_hour", hours),
-        call("save_predictions", predictions),
-        call("claim_predictions", hours, owner=owners, incarnation=st.integers(1, 2)),
-        call("release_claims", owner=owners),
-        call("record_scores", outcomes),
-    ),
-    max_size=15,
-)
-History = Sequence[tuple[str, tuple[Any, ...], dict[str, Any]]]
-
-
-async def replay(opener: OpenStore, history: History) -> list[Any]:
-    """Run the history; after each step note its answer and all that can be seen."""
-    seen: list[Any] = []
-    async with opener() as store:
-        for method, args, kwargs in history:
-            seen += [
-                await getattr(store, method)(*args, **kwargs),
-                await store.miners(),
-                await store.pending_hours(LATER + timedelta(1)),
-                await store.score_rows(START),
-                await store.processing_rows(),
-            ]
-    return seen
-
-
-@pytest.mark.real
-@settings(deadline=None, max_examples=60)
-@given(history=histories)
-def test_any_history_gives_the_same_answers_in_both_stores(
-    dsn: str, history: History
+async def test_old_hours_are_pruned_with_all_that_belongs_to_them(
+    opener: OpenStore,
 ) -> None:
-    async def both() -> tuple[list[Any], list[Any]]:
-        in_postgres = await replay(
-            lambda: open_store(dsn, schema=SCHEMA, fresh=True), history
-        )
-        return await replay(MemoryStore().open, history), in_postgres
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.record_scores(outcome(("a", 0.5)))
+        await store.open_hour(NEXT_HOUR)
+        await store.save_predictions([prediction("a", LATER)])
 
-    in_memory, in_postgres = trio.run(both)
+        assert await store.prune(HOUR) == 0
+        assert await store.prune(LATER) == 3  # two hours and a score row
+        assert await store.prune(LATER) == 0
 
-    assert in_memory == in_postgres
+        assert await store.score_rows(HOUR) == ()
+        assert await store.pending_hours(LATER + timedelta(1)) == (LATER,)
 
 
-@given(history=histories)
-def test_no_history_leaves_scores_or_claims_without_a_miner(history: History) -> None:
-    async def scenario() -> None:
-        store = MemoryStore()
-        await replay(store.open, history)
-        for known in await store.miners():
-            await store.forget_miner(known.hotkey)
+async def test_pruning_takes_the_oldest_first_and_not_all_at_once(
+    opener: OpenStore,
+) -> None:
+    hours = [HOUR + timedelta(hours=n) for n in range(PRUNED_AT_ONCE + 2)]
+    async with opener() as store:
+        for hour in reversed(hours):
+            await store.open_hour(hour)
 
-        assert all(not row.scores for row in await store.score_rows(START))
-        assert await store.processing_rows() == 0
-
-    trio.run(scenario)
+        assert await store.prune(LATER + timedelta(9)) == PRUNED_AT_ONCE
+        assert await store.pending_hours(LATER + timedelta(9)) == tuple(hours[-2:])
+        assert await store.prune(LATER + timedelta(9)) == 2

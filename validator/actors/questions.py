@@ -138,13 +138,13 @@ class RecordScores(Question[None]):
 class ReleaseClaims(Question[int]):
     """See `Store.release_claims`."""
 
-    owner: str
+    owner: str | None
 
     def put(self, store: Store) -> Awaitable[int]:
         return store.release_claims(owner=self.owner)
 
     def report(self, path: str, answer: int) -> Event | None:
-        return RowsReset(self.owner, answer) if answer else None
+        return RowsReset(self.owner or path, answer) if answer else None
 
 
 @attrs.frozen
@@ -166,3 +166,13 @@ class ProcessingRows(Question[int]):
 
     def put(self, store: Store) -> Awaitable[int]:
         return store.processing_rows()
+
+
+@attrs.frozen
+class Prune(Question[int]):
+    """See `Store.prune`."""
+
+    before: datetime
+
+    def put(self, store: Store) -> Awaitable[int]:
+        return store.prune(self.before)

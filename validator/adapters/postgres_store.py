@@ -1,59 +1,23 @@
-"""The questions of the ``Store`` port in SQL.
-
-Each question is one unit of work: a coroutine that gets the connection and does all
-its statements. It runs in asyncio (see ``postgres``), so it awaits nothing else.
-"""
+"""The questions of the ``Store`` port in SQL; of soil, see ``postgres_soil``."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any, Protocol, TypeVar
 
 import attrs
 
+from validator.adapters.postgres_soil import PostgresSoil
+from validator.adapters.postgres_units import Connection, known_miners
 from validator.domain.metagraph import Miner
 from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
-
-T = TypeVar("T")
-
-
-class Connection(Protocol):
-    """What the units use of the driver's connection."""
-
-    def execute(self, query: str, /, *args: object) -> Awaitable[str]:
-        """Run a statement; return its tag."""
-        ...
-
-    def fetch(self, query: str, /, *args: object) -> Awaitable[Sequence[Any]]:
-        """Run a statement; return its rows."""
-        ...
-
-    def fetchval(self, query: str, /, *args: object) -> Awaitable[Any]:
-        """Run a statement; return the first value of its first row, or None."""
-        ...
-
-
-class Session(Protocol):
-    """Runs units of work, one at a time."""
-
-    async def run(
-        self,
-        operation: str,
-        unit: Callable[[Connection], Coroutine[Any, Any, T]],
-        *,
-        writes: bool = True,
-    ) -> T:
-        """Run one unit, in a transaction if it writes."""
-        ...
+from validator.ports import PRUNED_AT_ONCE
 
 
 @attrs.frozen
-class PostgresStore:
+class PostgresStore(PostgresSoil):
     """``validator.ports.Store`` on one session; promises what the port does."""
-
-    _session: Session
 
     async def ping(self) -> None:
         async def unit(connection: Connection) -> None:
@@ -63,6 +27,8 @@ class PostgresStore:
 
     async def register_miner(self, miner: Miner) -> None:
         async def unit(connection: Connection) -> None:
+            # Two at once might both find a uid free.
+            await connection.execute("LOCK miners IN SHARE ROW EXCLUSIVE MODE")
             await connection.execute(
                 "DELETE FROM miners WHERE uid = $1 AND hotkey <> $2",
                 *(miner.uid, miner.hotkey),
@@ -94,23 +60,24 @@ class PostgresStore:
 
     async def save_predictions(self, predictions: Sequence[Prediction]) -> int:
         async def unit(connection: Connection) -> int:
-            await _open_hours(connection, {given.hour for given in predictions})
+            hours = {given.hour for given in predictions}
+            await _open_hours(connection, hours)
+            unscored = await _unscored(connection, hours)
+            known = await known_miners(connection, (p.hotkey for p in predictions))
+            kept = {
+                (given.hour, given.hotkey): given
+                for given in reversed(predictions)  # of several, the first stays
+                if given.hour in unscored and given.hotkey in known
+            }
             await connection.execute(
                 "INSERT INTO geomagnetic_predictions (hour, hotkey, value) "
-                "SELECT hour, hotkey, value FROM unnest($1::timestamptz[], $2::text[], "
-                "$3::float8[]) WITH ORDINALITY AS given (hour, hotkey, value, place) "
-                "JOIN miners USING (hotkey) JOIN geomagnetic_hours USING (hour) "
-                "WHERE truth IS NULL ORDER BY place ON CONFLICT DO NOTHING",
-                [given.hour for given in predictions],
-                [given.hotkey for given in predictions],
-                [given.value for given in predictions],
+                "SELECT * FROM unnest($1::timestamptz[], $2::text[], $3::float8[]) "
+                "ON CONFLICT DO NOTHING",
+                [hour for hour, _ in sorted(kept)],
+                [hotkey for _, hotkey in sorted(kept)],
+                [kept[key].value for key in sorted(kept)],
             )
-            known = await connection.fetchval(
-                "SELECT count(*) FROM unnest($1::text[]) AS given (hotkey) "
-                "JOIN miners USING (hotkey)",
-                [given.hotkey for given in predictions],
-            )
-            return int(known)
+            return sum(given.hotkey in known for given in predictions)
 
         return await self._session.run("save predictions", unit)
 
@@ -140,7 +107,7 @@ class PostgresStore:
                 "SET status = 'processing', owner = $2, incarnation = $3 "
                 "WHERE hour = $1 AND (status = 'pending' OR (owner, incarnation) = "
                 "($2, $3)) RETURNING hour, hotkey, value) "
-                "SELECT hour, hotkey, value FROM claimed ORDER BY hotkey",
+                'SELECT hour, hotkey, value FROM claimed ORDER BY hotkey COLLATE "C"',
                 *(hour, owner, incarnation),
             )
             return tuple(Prediction(**row) for row in rows)
@@ -160,15 +127,21 @@ class PostgresStore:
 
         await self._session.run("record scores", unit)
 
-    async def release_claims(self, *, owner: str) -> int:
+    async def release_claims(self, *, owner: str | None) -> int:
         async def unit(connection: Connection) -> int:
-            released = await connection.fetchval(
-                "WITH released AS (UPDATE geomagnetic_predictions "
-                "SET status = 'pending', owner = NULL, incarnation = NULL "
-                "WHERE owner = $1 RETURNING hotkey) SELECT count(*) FROM released",
-                owner,
-            )
-            return int(released)
+            released = 0
+            for work, what in (
+                ("geomagnetic_predictions", "status = 'pending', "),
+                ("soil_targets", ""),
+            ):
+                released += await connection.fetchval(
+                    f"WITH released AS (UPDATE {work} "  # noqa: S608
+                    f"SET {what}owner = NULL, incarnation = NULL "
+                    "WHERE owner IS NOT NULL AND ($1::text IS NULL OR owner = $1) "
+                    "RETURNING true) SELECT count(*) FROM released",
+                    owner,
+                )
+            return released
 
         return await self._session.run("release claims", unit)
 
@@ -196,12 +169,33 @@ class PostgresStore:
     async def processing_rows(self) -> int:
         async def unit(connection: Connection) -> int:
             held = await connection.fetchval(
-                "SELECT count(*) FROM geomagnetic_predictions "
-                "WHERE status = 'processing'"
+                "SELECT (SELECT count(*) FROM geomagnetic_predictions "
+                "WHERE owner IS NOT NULL) + "
+                "(SELECT count(*) FROM soil_targets WHERE owner IS NOT NULL)"
             )
             return int(held)
 
         return await self._session.run("count processing rows", unit, writes=False)
+
+    async def prune(self, before: datetime) -> int:
+        async def unit(connection: Connection) -> int:
+            pruned = 0
+            for table, key in (
+                ("geomagnetic_hours", "hour"),
+                ("soil_targets", "target_time"),
+                ("score_rows", "target_time, task"),
+            ):
+                # What hangs on them goes with them: ON DELETE CASCADE.
+                pruned += await connection.fetchval(
+                    f"WITH pruned AS (DELETE FROM {table} WHERE ({key}) IN ("  # noqa: S608
+                    f"SELECT {key} FROM {table} WHERE {key.partition(',')[0]} < $1 "
+                    f"ORDER BY {key} LIMIT $2) RETURNING true) "
+                    "SELECT count(*) FROM pruned",
+                    *(before, PRUNED_AT_ONCE),
+                )
+            return pruned
+
+        return await self._session.run("prune", unit)
 
 
 async def _open_hours(connection: Connection, hours: set[datetime]) -> None:
@@ -212,27 +206,39 @@ async def _open_hours(connection: Connection, hours: set[datetime]) -> None:
     )
 
 
+async def _unscored(connection: Connection, hours: set[datetime]) -> set[datetime]:
+    """Return those of ``hours`` that are not scored, and keep them so until the end."""
+    rows = await connection.fetch(
+        "SELECT hour FROM geomagnetic_hours WHERE truth IS NULL "
+        "AND hour = ANY($1::timestamptz[]) ORDER BY hour FOR SHARE",
+        list(hours),
+    )
+    return {row["hour"] for row in rows}
+
+
 async def _store_scores(connection: Connection, outcome: ScoredHour) -> None:
-    hotkeys = [score.hotkey for score in outcome.scores]
-    worth = [score.score for score in outcome.scores]
+    known = await known_miners(connection, (score.hotkey for score in outcome.scores))
+    kept = {
+        score.hotkey: score
+        for score in reversed(outcome.scores)  # of several, the first counts
+        if score.hotkey in known
+    }
+    hotkeys, worth = list(kept), [score.score for score in kept.values()]
     await connection.execute(
-        "INSERT INTO score_rows (task, target_time) VALUES ('geomagnetic', $1)",
+        "INSERT INTO score_rows (task, target_time) VALUES ('geomagnetic', $1) "
+        "ON CONFLICT DO NOTHING",
         outcome.hour,
     )
     await connection.execute(
         "INSERT INTO scores (task, target_time, hotkey, score) "
-        "SELECT 'geomagnetic', $1, hotkey, score FROM unnest($2::text[], $3::float8[]) "
-        "WITH ORDINALITY AS given (hotkey, score, place) JOIN miners USING (hotkey) "
-        "ORDER BY place ON CONFLICT DO NOTHING",
+        "SELECT 'geomagnetic', $1, * FROM unnest($2::text[], $3::float8[]) "
+        "ON CONFLICT DO NOTHING",
         *(outcome.hour, hotkeys, worth),
     )
     await connection.execute(
         "INSERT INTO geomagnetic_history (hour, hotkey, predicted, score) "
-        "SELECT $1, hotkey, predicted, score "
-        "FROM unnest($2::text[], $3::float8[], $4::float8[]) "
-        "WITH ORDINALITY AS given (hotkey, predicted, score, place) "
-        "JOIN miners USING (hotkey) ORDER BY place ON CONFLICT DO NOTHING",
-        *(outcome.hour, hotkeys, [score.predicted for score in outcome.scores], worth),
+        "SELECT $1, * FROM unnest($2::text[], $3::float8[], $4::float8[])",
+        *(outcome.hour, hotkeys, [score.predicted for score in kept.values()], worth),
     )
     await connection.execute(
         "DELETE FROM geomagnetic_predictions WHERE hour = $1", outcome.hour

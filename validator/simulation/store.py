@@ -11,14 +11,9 @@ import trio
 
 from validator.domain.dst import Nanotesla
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, Score, ScoredHour, ScoreRow
-from validator.ports import OpenStore, Store
-
-
-@attrs.frozen
-class _Claim:
-    owner: str
-    incarnation: int
+from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
+from validator.ports import PRUNED_AT_ONCE, OpenStore, Store
+from validator.simulation.soil_store import Claim, MemorySoil
 
 
 @attrs.define
@@ -28,24 +23,17 @@ class _Hour:
     truth: Nanotesla | None = None  # None: not scored yet
     predictions: dict[str, Prediction] = attrs.field(factory=dict)
     # Invariant: every claimed hotkey has a prediction.
-    claims: dict[str, _Claim] = attrs.field(factory=dict)
-    scores: dict[str, Score] = attrs.field(factory=dict)
-
-    def forget(self, hotkey: str) -> None:
-        self.predictions.pop(hotkey, None)
-        self.claims.pop(hotkey, None)
-        self.scores.pop(hotkey, None)
+    claims: dict[str, Claim] = attrs.field(factory=dict)
 
 
 @attrs.define
-class MemoryStore:
+class MemoryStore(MemorySoil):
     """``validator.ports.Store`` in memory; promises what the port does.
 
     Each method first passes a checkpoint and then acts without another, so being
     cancelled means that nothing was done.
     """
 
-    _miners: dict[str, Miner] = attrs.field(factory=dict, init=False)
     _hours: dict[datetime, _Hour] = attrs.field(factory=dict, init=False)
 
     @asynccontextmanager
@@ -77,7 +65,13 @@ class MemoryStore:
     def _forget(self, hotkey: str) -> None:
         self._miners.pop(hotkey, None)
         for known in self._hours.values():
-            known.forget(hotkey)
+            known.predictions.pop(hotkey, None)
+            known.claims.pop(hotkey, None)
+        for target in self._targets.values():
+            for key in [key for key in target.forecasts if key[1] == hotkey]:
+                del target.forecasts[key]
+        for scores in self._rows.values():
+            scores.pop(hotkey, None)
 
     async def miners(self) -> Sequence[Miner]:
         await trio.lowlevel.checkpoint()
@@ -108,7 +102,7 @@ class MemoryStore:
     ) -> Sequence[Prediction]:
         await trio.lowlevel.checkpoint()
         known = self._hours.get(hour, _Hour())
-        claim = _Claim(owner, incarnation)
+        claim = Claim(owner, incarnation)
         for hotkey in known.predictions:
             known.claims.setdefault(hotkey, claim)
         return tuple(
@@ -125,31 +119,50 @@ class MemoryStore:
         known.truth = outcome.truth
         known.predictions.clear()
         known.claims.clear()
+        row = self._rows.setdefault((outcome.hour, "geomagnetic"), {})
         for score in outcome.scores:
             if score.hotkey in self._miners:
-                known.scores.setdefault(score.hotkey, score)
+                row.setdefault(score.hotkey, score.score)
 
-    async def release_claims(self, *, owner: str) -> int:
+    async def release_claims(self, *, owner: str | None) -> int:
         await trio.lowlevel.checkpoint()
         released = 0
         for known in self._hours.values():
             for hotkey, claim in tuple(known.claims.items()):
-                if claim.owner == owner:
+                if owner in (None, claim.owner):
                     del known.claims[hotkey]
                     released += 1
+        for target in self._targets.values():
+            if target.claim is not None and owner in (None, target.claim.owner):
+                target.claim = None
+                released += 1
         return released
 
     async def score_rows(self, since: datetime) -> Sequence[ScoreRow]:
         await trio.lowlevel.checkpoint()
         return tuple(
-            ScoreRow("geomagnetic", hour, self._by_uid(known))
-            for hour, known in sorted(self._hours.items())
-            if hour >= since and known.truth is not None
+            ScoreRow(task, at, {self._miners[key].uid: s for key, s in scores.items()})
+            for (at, task), scores in sorted(
+                self._rows.items(), key=lambda item: item[0]
+            )
+            if at >= since
         )
-
-    def _by_uid(self, known: _Hour) -> dict[int, float]:
-        return {self._miners[key].uid: s.score for key, s in known.scores.items()}
 
     async def processing_rows(self) -> int:
         await trio.lowlevel.checkpoint()
-        return sum(len(known.claims) for known in self._hours.values())
+        return sum(len(known.claims) for known in self._hours.values()) + sum(
+            target.claim is not None for target in self._targets.values()
+        )
+
+    async def prune(self, before: datetime) -> int:
+        await trio.lowlevel.checkpoint()
+        hours = sorted(hour for hour in self._hours if hour < before)
+        targets = sorted(at for at in self._targets if at < before)
+        rows = sorted(key for key in self._rows if key[0] < before)
+        for hour in hours[:PRUNED_AT_ONCE]:
+            del self._hours[hour]
+        for at in targets[:PRUNED_AT_ONCE]:
+            del self._targets[at]
+        for key in rows[:PRUNED_AT_ONCE]:
+            del self._rows[key]
+        return sum(min(len(old), PRUNED_AT_ONCE) for old in (hours, targets, rows))

@@ -22,10 +22,12 @@ from validator.adapters.postgres import (
 )
 from validator.adapters.postgres_schema import SchemaRefused, StoreInUse
 from validator.adapters.postgres_session import Limits
-from validator.adapters.postgres_store import Connection, PostgresStore
+from validator.adapters.postgres_store import PostgresStore
+from validator.adapters.postgres_units import Connection
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
 from validator.domain.scoring import Prediction, Score, ScoredHour
+from validator.domain.soil import CELLS, PreparedRegion, Region, SoilForecast
 from validator.ports import ConnectionLost, StoreUnavailable
 
 SCHEMA = "adapter_test"
@@ -59,6 +61,22 @@ async def fill(store: PostgresStore) -> None:
     await store.save_predictions([Prediction(HOUR, "a", ScaledDst(-1.0))])
     score = Score("a", ScaledDst(-1.0), 0.5)
     await store.record_scores(ScoredHour(HOUR, Nanotesla(-234), (score,)))
+    region = Region(HOUR, 0, (0, 0, 1, 1), (0, 0, 1, 1), 32633)
+    await store.save_regions([PreparedRegion(region, b"II*\0")])
+    grid = (0.5,) * CELLS
+    await store.save_soil_forecasts([SoilForecast(HOUR, 0, "a", grid, grid)])
+
+
+def with_values(statement: str) -> str:
+    values = {
+        "hour": f"'{HOUR}'",
+        "box": "'{0,0,1,1}'",
+        "tiff": r"'\x49492a00'",
+        "grid": "array_fill(0.5::float8, '{121}')",
+    }
+    for name, value in values.items():
+        statement = statement.replace(f":{name}", value)
+    return statement
 
 
 # --- what cannot be stored ---------------------------------------------------
@@ -93,6 +111,25 @@ async def fill(store: PostgresStore) -> None:
         "INSERT INTO geomagnetic_predictions VALUES (:hour, 'a', 0, 'pending', 'x', 1)",
         "INSERT INTO geomagnetic_predictions VALUES (:hour, 'a', 0, 'processing', 'x')",
         "INSERT INTO geomagnetic_predictions VALUES (:hour, 'a', 0, 'scored')",
+        "INSERT INTO soil_regions VALUES (:hour, 0, :box, :box, 1)",
+        "INSERT INTO soil_regions VALUES (:hour, 1, :box, :box, 1)",
+        "INSERT INTO soil_regions VALUES ('2000-01-01', 1, :box, :box, 1)",
+        "INSERT INTO soil_images VALUES (:hour, 0, :tiff)",
+        "INSERT INTO soil_images VALUES (:hour, 7, :tiff)",
+        "UPDATE soil_images SET image = 'PNG'",
+        "INSERT INTO soil_predictions VALUES (:hour, 0, 'a', :grid, :grid)",
+        "INSERT INTO soil_predictions VALUES (:hour, 7, 'a', :grid, :grid)",
+        "INSERT INTO soil_predictions VALUES (:hour, 0, 'stranger', :grid, :grid)",
+        "UPDATE soil_predictions SET surface[7] = 'NaN'",
+        "UPDATE soil_predictions SET surface[7] = 'infinity'",
+        "UPDATE soil_predictions SET surface[7] = NULL",
+        "UPDATE soil_predictions SET rootzone = rootzone || 1::float8",
+        "UPDATE soil_predictions SET rootzone = NULL",
+        "INSERT INTO soil_history VALUES (:hour, 0, 'a', 0, 0, 'NaN')",
+        "INSERT INTO soil_history VALUES (:hour, 0, 'a', 'NaN', 0, 0)",
+        "INSERT INTO soil_history VALUES (:hour, 0, 'stranger', 0, 0, 0)",
+        "UPDATE soil_targets SET owner = 'x'",
+        "UPDATE soil_targets SET closed = 'scored', owner = 'x', incarnation = 1",
     ],
 )
 async def test_the_schema_itself_refuses(dsn: str, statement: str) -> None:
@@ -100,7 +137,7 @@ async def test_the_schema_itself_refuses(dsn: str, statement: str) -> None:
         await fill(store)
 
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
-            await sql(store, statement.replace(":hour", f"'{HOUR}'"))
+            await sql(store, with_values(statement))
 
         (row,) = await store.score_rows(HOUR)
         assert row.scores == {1: 0.5}
@@ -112,7 +149,10 @@ async def test_a_forgotten_miner_leaves_no_row_behind(dsn: str) -> None:
         await fill(store)
         await store.forget_miner("a")
 
-        for table in ("scores", "geomagnetic_history", "geomagnetic_predictions"):
+        for table in (
+            *("scores", "geomagnetic_history", "geomagnetic_predictions"),
+            *("soil_predictions", "soil_history"),
+        ):
             assert await sql(store, f"SELECT count(*) FROM {table}") == 0  # noqa: S608
 
 
