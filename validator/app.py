@@ -11,6 +11,7 @@ import attrs
 from actors.events import Sink
 from supervision import (
     Backoff,
+    Breakers,
     Child,
     Intensity,
     Meter,
@@ -22,6 +23,7 @@ from supervision import (
 from validator.actors.database import Connection
 from validator.actors.geomagnetic import Geomagnetic
 from validator.actors.metagraph import MetagraphFollower
+from validator.actors.rounds import Rounds, miner_policy
 from validator.actors.weights import WeightSetter
 from validator.ports import Calendar, Chain, Connect, DstSource, OpenStore
 from validator.settings import Settings
@@ -85,6 +87,8 @@ def build(
         start_timeout=60,
     )
     miners = Child("miners", Supervisor)
+    breakers = Child("breakers", lambda: Breakers(miner_policy), mailbox=1024)
+    rounds = Child("rounds", lambda: Rounds(system.ref(breakers), settings))
     weights = Child(
         "weights",
         lambda: WeightSetter(
@@ -112,6 +116,7 @@ def build(
         lambda: Geomagnetic(
             database=system.ref(database),
             metagraph=system.ref(metagraph),
+            rounds=system.ref(rounds),
             weights=system.ref(weights),
             source=ports.dst,
             calendar=calendar,
@@ -126,6 +131,8 @@ def build(
         *services,
         database,
         miners,
+        breakers,
+        rounds,
         Child("chain", lambda: _group(metagraph)),
         tasks,
         name="validator",

@@ -17,6 +17,7 @@ from actors.events import Event
 from validator.domain.answers import FailureKind
 from validator.domain.dst import Nanotesla
 from validator.domain.scoring import ScoredHour
+from validator.domain.trouble import Trouble
 from validator.ports import Phase
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -51,6 +52,36 @@ class MinerTimedOut(ValidatorEvent):
     hotkey: str
     phase: Phase
     seconds: float
+
+
+@attrs.frozen
+class MinerTrouble(ValidatorEvent):
+    """A miner did not answer, for another reason than time."""
+
+    text = "{what} miner {hotkey}: {detail}"
+    level = "warning"
+    hotkey: str
+    what: str
+    detail: str
+
+
+@attrs.frozen
+class ClockOff(ValidatorEvent):
+    """Most miners' clocks agree that ours is wrong; they refuse one 120 s off."""
+
+    text = "our clock seems to be {seconds:.0f} s behind that of most miners: set it"
+    level = "error"
+    seconds: float
+    """Negative: ours is ahead."""
+
+
+@attrs.frozen
+class NobodyHeard(ValidatorEvent):
+    """Not a word came from any miner: the fault is probably ours, and costs nobody."""
+
+    text = "none of {asked} miners was heard of: our network seems to be down"
+    level = "error"
+    asked: int
 
 
 @attrs.frozen
@@ -108,6 +139,16 @@ class NobodyAnswered(RoundEnded):
 
     text = "No successful responses from any miners"
     level = "warning"
+
+
+@attrs.frozen
+class RoundVoid(ValidatorEvent):
+    """A round failed through a fault of ours: nobody is scored for it."""
+
+    text = "round.void"
+    level = "error"
+    hour: datetime
+    why: Trouble
 
 
 @attrs.frozen

@@ -15,6 +15,10 @@ class Settings:
     """The whole key exchange with one miner."""
     query_timeout: float = 180.0
     """The whole question to one miner, a second handshake included."""
+    miners_at_once: int = 256
+    """Exchanges with miners under way at once, of all rounds together."""
+    bytes_in_flight: int = 128_000_000
+    """What they may hold of questions and answers in memory, all together."""
     database_timeout: float = 200.0
     """What an actor waits for the database; the store's own limits are shorter."""
     source_timeout: float = 60.0

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from actors import Actor, Ref
+import attrs
+
+from actors import Actor, Ask, Ref
 from supervision.events import LeftOver
 from validator.actors.metagraph import GetRoster, MetagraphFollower
 from validator.actors.miner import MinerFailed, NotServing, Result
@@ -19,7 +21,13 @@ from validator.actors.questions import (
     ReleaseClaims,
     SavePredictions,
 )
-from validator.actors.rounds import ask_miners
+from validator.actors.rounds import (
+    AskMiners,
+    ResultTaker,
+    Rounds,
+    RoundSummary,
+    TakeResult,
+)
 from validator.actors.weights import ScoresChanged, WeightSetter
 from validator.domain.answers import AnswerRefused, FailureKind
 from validator.domain.dst import DstSeries, Nanotesla
@@ -34,6 +42,7 @@ from validator.events import (
     QuestionSkipped,
     RoundEnded,
     RoundStarted,
+    RoundVoid,
 )
 from validator.ports import Calendar, DstSource
 from validator.settings import Settings
@@ -42,7 +51,16 @@ SLOW = 30.0
 """Seconds after which scoring, or a round beyond its own limit, is reported as slow."""
 
 
-class Geomagnetic(Actor):
+ANSWER_LIMIT = 64_000
+"""Bytes of a miner's answer that are read; a forecast has some 150."""
+
+
+@attrs.frozen
+class GetResults(Ask["Geomagnetic", Sequence[Result]]):
+    """What has been told so far of the round in hand."""
+
+
+class Geomagnetic(Actor, ResultTaker):
     """At every full hour: ask about the next hour, then score what can be scored.
 
     What it works on is in the database, so that a restart loses no question that was
@@ -54,6 +72,7 @@ class Geomagnetic(Actor):
         *,
         database: Ref[Database],
         metagraph: Ref[MetagraphFollower],
+        rounds: Ref[Rounds],
         weights: Ref[WeightSetter],
         source: DstSource,
         calendar: Calendar,
@@ -61,10 +80,14 @@ class Geomagnetic(Actor):
     ) -> None:
         self._database = database
         self._metagraph = metagraph
+        self._rounds = rounds
         self._weights = weights
         self._source = source
         self._calendar = calendar
         self._settings = settings
+        # Of the round in hand; what is still told of others is not ours to keep.
+        self._round = ""
+        self._results: list[Result] = []
 
     async def started(self) -> None:
         self.ctx.cleanup("reset hanging rows", self._release_claims)
@@ -98,23 +121,50 @@ class Geomagnetic(Actor):
             hour = geomagnetic.target(now)
             self.ctx.emit(QuestionSkipped(path, hour, question.detail))
             return
-        roster = await self._metagraph.ask(GetRoster(), timeout=limit)
-        await self._database.ask(OpenHour(question.hour), timeout=limit)
-        payload = Payload.of(question.payload)
-        self.ctx.emit(RoundStarted(path, question.hour, len(roster), len(payload)))
-        limit_of_round = self._settings.round_timeout
-        async with self.ctx.operation("miner_query", soft=limit_of_round + SLOW):
-            results = await ask_miners(
-                roster, geomagnetic.PATH, payload, timeout=limit_of_round
-            )
+        summary = await self._hold_round(question)
+        if summary.trouble is not None:
+            self.ctx.emit(RoundVoid(path, question.hour, summary.trouble))
+            return
+        # In the order they were told, and so after the last of the results.
+        results = await self.ctx.me.ask(GetResults(), timeout=limit)
         predictions, outcomes = _sort_out(question.hour, results)
         await self._database.ask(SavePredictions(predictions), timeout=limit)
+        # Also when nobody answered; but not before it is known whose fault that is.
+        await self._database.ask(OpenHour(question.hour), timeout=limit)
         failed: Counter[FailureKind] = Counter(
             outcome.failure for outcome in outcomes if outcome.failure is not None
         )
         event = RoundEnded if predictions else NobodyAnswered
         counts = len(outcomes), len(predictions)
         self.ctx.emit(event(path, question.hour, *counts, failed, outcomes))
+
+    async def _hold_round(self, question: geomagnetic.Question) -> RoundSummary:
+        path, deadline = self.ctx.me.path, self._settings.round_timeout
+        limit = self._settings.database_timeout
+        roster = await self._metagraph.ask(GetRoster(), timeout=limit)
+        payload = Payload.of(question.payload)
+        self._round, self._results = f"geomagnetic {question.hour.isoformat()}", []
+        self.ctx.emit(RoundStarted(path, question.hour, len(roster), len(payload)))
+        ask = AskMiners(
+            self._round,
+            roster,
+            geomagnetic.PATH,
+            payload,
+            deadline,
+            self.ctx.me,
+            ANSWER_LIMIT,
+        )
+        async with self.ctx.operation("miner_query", soft=deadline + SLOW):
+            return await self._rounds.ask(ask, timeout=deadline + 2 * SLOW)
+
+    @TakeResult.handled
+    def take_result(self, m: TakeResult) -> None:
+        if m.round == self._round:
+            self._results.append(m.result)
+
+    @GetResults.handled
+    def results(self, m: GetResults) -> Sequence[Result]:
+        return tuple(self._results)
 
     # -- scoring ----------------------------------------------------------------------
 
