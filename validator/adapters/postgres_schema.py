@@ -175,8 +175,11 @@ async def _recorded(connection: Connection, schema: str) -> Mapping[int, str] | 
             if columns == 3
             else []
         )
-    except asyncpg.InsufficientPrivilegeError as error:
-        raise SchemaRefused(f"rights are missing: {error}") from None
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError):
+        # The server passes over schemas in its search path that we may not use.
+        raise SchemaRefused(
+            f"rights are missing: may not read schema {schema!r}"
+        ) from None
     if {row["product"] for row in rows} != {PRODUCT}:
         raise SchemaRefused(
             f"schema {schema!r} was not made by this program and is left alone; "

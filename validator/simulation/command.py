@@ -10,8 +10,10 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from validator import database_command
 from validator.events import Level
 from validator.logs import LogFormat
+from validator.ports import StoreUnavailable
 from validator.simulation.demo import DemoFailed, demonstrate
 from validator.simulation.options import Options, UsageError
 
@@ -30,6 +32,10 @@ def run(arguments: Sequence[str], *, version: str) -> int:
         help="A Bittensor-subnet validator whose every task is a supervised actor.",
     )
     app.command(demo)
+    db = App(name="db", help="Check or upgrade the validator's database.")
+    db.command(database_command.check)
+    db.command(database_command.upgrade)
+    app.command(db)
     try:
         code: int | None = app(
             arguments,
@@ -37,7 +43,7 @@ def run(arguments: Sequence[str], *, version: str) -> int:
             print_error=False,
             result_action="return_value",
         )
-    except (CycloptsError, UsageError) as error:
+    except (CycloptsError, UsageError, StoreUnavailable) as error:
         return _refuse(error, 2)
     except DemoFailed as error:
         return _refuse(error, 1)
