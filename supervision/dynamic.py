@@ -58,6 +58,4 @@ class DynamicSupervisor(Supervisor):
             self._handle(forget, trio.current_time())
 
     async def _stop_all(self, roles: Sequence[Role]) -> None:
-        async with trio.open_nursery() as nursery:
-            for role in roles:
-                nursery.start_soon(self._stop, role)
+        await self._stop_at_once(roles)

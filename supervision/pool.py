@@ -12,6 +12,7 @@ from actors import Deferred, Message
 from actors._core.mailbox import Mailbox
 from actors._core.messages import Posted
 from actors._core.reply import Call
+from supervision.events import Waited
 from supervision.plan import Event
 from supervision.role import Role
 from supervision.specs import Backoff, Child, Intensity
@@ -19,7 +20,7 @@ from supervision.tree import Supervisor
 
 P = TypeVar("P")
 
-Route = Literal["idle", "round_robin"] | Callable[[Any], Hashable]
+Route = Literal["idle", "first", "round_robin"] | Callable[[Any], Hashable]
 
 AHEAD = 2
 """Messages a worker has at the most, the one in hand included, if it need not be idle
@@ -46,6 +47,10 @@ def pool_of(
     restarted. A worker that is suspended is given nothing by the pool, but what goes by
     its key waits for it.
 
+    Who had to wait for a worker is reported (`supervision.events.Waited`): the role
+    whose handler asks or, for any other, the pool. What it waited for is called by the
+    pool's name.
+
     A message that no worker handles is not refused where it is sent: an ask of it ends
     in `Unhandled`, a tell is a dead letter.
 
@@ -53,8 +58,10 @@ def pool_of(
         worker: what each worker is made like.
         size: how many workers there are.
         route: who gets the next message. ``idle``: one that has nothing to do.
-            ``round_robin``: each in its turn. A function of the message: all messages
-            of one key go to the same worker, in the order in which they came.
+            ``first``: the first of those, so that the later ones have work only when
+            there is much. ``round_robin``: each in its turn. A function of the message:
+            all messages of one key go to the same worker, in the order in which they
+            came.
         intensity: for the workers' restarts; see `Supervisor`.
         backoff: see `Supervisor`.
 
@@ -64,10 +71,10 @@ def pool_of(
     """
     if size < 1:
         raise ValueError(f"{worker.name}: a pool has at least 1 worker, got {size!r}")
-    if not callable(route) and route not in ("idle", "round_robin"):
+    if not callable(route) and route not in ("idle", "first", "round_robin"):
         raise ValueError(
-            f"{worker.name}: route must be 'idle', 'round_robin' or a function of the "
-            f"message, got {route!r}"
+            f"{worker.name}: route must be 'idle', 'first', 'round_robin' or a "
+            f"function of the message, got {route!r}"
         )
     if worker.restart != "permanent":
         raise ValueError(
@@ -109,21 +116,37 @@ class Pool(Supervisor):
         super().__init__(*workers, intensity=intensity, backoff=backoff)
         self._route = route
         self._turn = 0
+        self._next: tuple[Any, float] = (None, 0.0)
+        """What was the next in the queue when one before it was given out or had to
+        wait, and since when it had been there. So it has waited for a worker."""
 
     def _give(self, message: Message[Any]) -> Deferred[Any]:
         life, box = self.ctx._life, self.ctx.me._mailbox
         item = life.current
+        next_, since = self._next
         role = self._choose(message)
         if role is not None:
+            if next_ is item:
+                self._note_wait(item, since)
             _forward(item, role.ref._mailbox, box)
+            self._next = box.user[0] if box.user else (None, 0.0)
         else:
             # Nobody can take it: it stays the first in the queue, which is not read
             # until somebody can.
             if type(item) is Call:
                 item.by = None
-            box.user.appendleft((item, box.clock()))
+            self._next = (item, since if next_ is item else box.clock())
+            box.user.appendleft(self._next)
             life.suspended = True
         return Deferred(item)  # it is the worker who answers
+
+    def _note_wait(self, item: Any, since: float) -> None:
+        box = self.ctx.me._mailbox
+        seconds = box.clock() - since
+        if seconds > 0:
+            asker = item.asker if type(item) is Call else None
+            path = box.path if asker is None else asker.path
+            self.ctx.emit(Waited(path, box.path.rpartition("/")[2], seconds))
 
     # Whatever is no request to the supervisor itself.
     vars(_give)["__handles__"] = Message
@@ -133,14 +156,18 @@ class Pool(Supervisor):
         if not isinstance(self._route, str):
             key: Hashable = self._route(message)
             return _chosen_by_key(roles, key)
-        most = 1 if self._route == "idle" else AHEAD
+        most = AHEAD if self._route == "round_robin" else 1
+        begin = 0 if self._route == "first" else self._turn
         for n in range(len(roles)):
-            turn = (self._turn + n) % len(roles)
+            turn = (begin + n) % len(roles)
             role = roles[turn]
             if role.state == "running" and _load(role) < most:
                 self._turn = turn + 1
                 return role
         return None
+
+    async def _stop_all(self, roles: Sequence[Role]) -> None:
+        await self._stop_at_once(roles)  # as none of them needs another
 
     def _tell(self, role: Role, event: Event) -> None:
         super()._tell(role, event)

@@ -371,6 +371,11 @@ class Supervisor(Parent):
         for role in reversed(roles):
             await self._stop(role)
 
+    async def _stop_at_once(self, roles: Sequence[Role]) -> None:
+        async with trio.open_nursery() as nursery:
+            for role in roles:
+                nursery.start_soon(self._stop, role)
+
     async def _stop(self, role: Role) -> None:
         role.stop(final=self.final)
         over = await role.ended()

@@ -20,12 +20,14 @@ from supervision import (
     System,
     Watchdog,
 )
-from validator.actors.database import Connection
+from validator.actors.connection import Patience
+from validator.actors.database import Tuning, database
 from validator.actors.geomagnetic import Geomagnetic
 from validator.actors.metagraph import MetagraphFollower
+from validator.actors.questions import Database
 from validator.actors.rounds import Rounds, miner_policy
 from validator.actors.weights import WeightSetter
-from validator.ports import Calendar, Chain, Connect, DstSource, OpenStore
+from validator.ports import Calendar, Chain, Connect, DstSource, OpenDatabase
 from validator.settings import Settings
 
 # A database that is being restarted is away for half a minute: the tree must not give
@@ -41,7 +43,7 @@ class Ports:
 
     chain: Chain
     connect: Connect
-    open_store: OpenStore
+    open_database: OpenDatabase
     dst: DstSource
     calendar: Calendar
 
@@ -52,7 +54,7 @@ class Validator:
 
     system: System
     watchdog: Child[Watchdog]
-    database: Child[Connection]
+    database: Child[Database]
     tasks: Child[Supervisor]
 
 
@@ -80,12 +82,13 @@ def build(
             loop_hard=settings.loop_hard_limit,
         ),
     )
-    database = Child(
-        "database",
-        lambda: Connection(ports.open_store),
-        handler_timeout=settings.database_timeout,
-        start_timeout=60,
+    tuning = Tuning(
+        patience=Patience(question=settings.database_timeout),
+        intensity=PATIENT,
+        backoff=QUICK,
     )
+    tree = database(ports.open_database, lambda: system, tuning)
+    store = tree.connections
     miners = Child("miners", Supervisor)
     breakers = Child("breakers", lambda: Breakers(miner_policy), mailbox=1024)
     rounds = Child("rounds", lambda: Rounds(system.ref(breakers), settings))
@@ -93,7 +96,7 @@ def build(
         "weights",
         lambda: WeightSetter(
             chain=chain,
-            database=system.ref(database),
+            database=system.ref(store),
             calendar=calendar,
             settings=settings,
         ),
@@ -102,7 +105,7 @@ def build(
         "metagraph",
         lambda: MetagraphFollower(
             chain=chain,
-            database=system.ref(database),
+            database=system.ref(store),
             miners=system.ref(miners),
             connect=ports.connect,
             calendar=calendar,
@@ -114,7 +117,7 @@ def build(
     geomagnetic = Child(
         "geomagnetic",
         lambda: Geomagnetic(
-            database=system.ref(database),
+            database=system.ref(store),
             metagraph=system.ref(metagraph),
             rounds=system.ref(rounds),
             weights=system.ref(weights),
@@ -129,7 +132,7 @@ def build(
     system = System(
         watchdog,
         *services,
-        database,
+        tree.supervisor,
         miners,
         breakers,
         rounds,
@@ -142,7 +145,7 @@ def build(
         measure=Meter(),
         random=random,
     )
-    return Validator(system, watchdog, database, tasks)
+    return Validator(system, watchdog, store, tasks)
 
 
 def _group(*children: Child[Any]) -> Supervisor:

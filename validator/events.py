@@ -258,6 +258,52 @@ class SlowDatabase(ValidatorEvent):
 
 
 @attrs.frozen
+class ManyDatabaseFailures(ValidatorEvent):
+    """The database has failed so many times in a row that the pool is reset."""
+
+    text = "Multiple consecutive database failures"
+    level = "error"
+    failures: int
+    last: str
+    """What the last one was."""
+
+
+@attrs.frozen
+class ResettingPool(ValidatorEvent):
+    """All connections are closed, after transactions under way had their time."""
+
+    text = "Resetting database connection pool"
+    level = "warning"
+
+
+@attrs.frozen
+class PoolReset(ValidatorEvent):
+    """New connections work."""
+
+    text = "Reset database connection pool"
+    seconds: float
+    """Since the reset began; mostly the time for which the database was down."""
+
+
+@attrs.frozen
+class SlowHealthCheck(ValidatorEvent):
+    """The database took long for the least that can be asked."""
+
+    text = "Slow DB health check: {seconds:.2f}s"
+    level = "warning"
+    seconds: float
+
+
+@attrs.frozen
+class HealthCheckFailed(ValidatorEvent):
+    """The database did not answer."""
+
+    text = "Database health check failed: {error}"
+    level = "error"
+    error: str
+
+
+@attrs.frozen
 class RowsReset(ValidatorEvent):
     """Rows that an incarnation left in work are pending again."""
 

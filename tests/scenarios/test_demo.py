@@ -214,7 +214,7 @@ def test_a_killed_database_server_is_restarted_and_the_run_goes_on(
     assert process.returncode == 0, output
     report = json.loads(report_file.read_text())
     report_file.unlink()
-    assert report["restarts"] >= 2, "the server, and what was connected to it"
+    assert report["restarts"] >= 1, "the server"
     assert report["cycles"] == 2
     assert set(report["leaks"].values()) == {0}
     assert leftovers(folder) == []

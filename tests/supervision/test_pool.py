@@ -28,7 +28,8 @@ from actors import (
     Unhandled,
 )
 from actors.events import DeadLetter, Event
-from supervision import Child, System, pool_of
+from supervision import Child, Metrics, System, pool_of
+from supervision.events import Waited
 
 
 @attrs.frozen
@@ -53,6 +54,11 @@ class Note(Tell["Worker"]):
 @attrs.frozen
 class Strange(Ask[Actor, None]):
     """Nobody handles this."""
+
+
+@attrs.frozen
+class Relay(Ask[Any, str]):
+    """Asks the pool on behalf of somebody."""
 
 
 class Worker(Actor):
@@ -128,6 +134,49 @@ async def test_round_robin_gives_each_its_turn() -> None:
     async with System(scorers) as system:
         answers = [await system.ref(scorers).ask(Work()) for _ in range(7)]
         assert answers == ["0:1", "1:1", "2:1", "0:1", "1:1", "2:1", "0:1"]
+
+
+async def test_later_workers_have_work_only_when_there_is_much() -> None:
+    scorers = pool_of(Child("scorers", Worker), size=3, route="first")
+    async with System(scorers) as system:
+        ref = system.ref(scorers)
+        assert [await ref.ask(Work()) for _ in range(3)] == ["0:1"] * 3
+        answers = await gather(ref, Work(3), Work(1), Work(1), Work(1))
+        assert answers == ["0:1 at 3", "1:1 at 1", "2:1 at 1", "1:1 at 2"]
+
+
+async def test_who_waited_for_a_worker_is_reported(events: list[Event]) -> None:
+    class Asks(Actor):
+        def __init__(self, ref: Ref[Worker]) -> None:
+            self._ref = ref
+
+        @Relay.handled
+        async def relay(self, m: Relay) -> str:
+            return await self._ref.ask(Work(1))
+
+    scorers = pool_of(Child("scorers", Worker), size=1)
+    asks = Child("asks", lambda: Asks(system.ref(scorers)), handler_timeout=None)
+    system = System(scorers, asks, on_event=[Metrics(), events.append])
+    async with system, trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(system.ref(scorers).ask, Work(5))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(system.ref(asks).ask, Relay())
+
+    waits = [event for event in events if isinstance(event, Waited)]
+    assert [event.path for event in waits] == ["app/scorers", "app/scorers", "app/asks"]
+    assert {event.what for event in waits} == {"scorers"}
+
+
+async def test_the_workers_of_a_pool_stop_at_the_same_time() -> None:
+    scorers = pool_of(Child("scorers", Worker, shutdown=2), size=3)
+    async with trio.open_nursery() as nursery:
+        async with System(scorers) as system:
+            for _ in range(3):
+                nursery.start_soon(gather, system.ref(scorers), Work(30))  # noqa: ASYNC111
+            await wait_all_tasks_blocked()
+            begin = trio.current_time()
+        assert trio.current_time() - begin == pytest.approx(2)
 
 
 async def test_messages_of_one_key_are_handled_by_one_worker_in_order() -> None:

@@ -1,55 +1,134 @@
-"""The database actor: every question to the store passes through here.
+"""The database as a small tree, with one ref for all questions.
 
-Reads are cancelled when nobody waits for them any more; a write once begun runs to its
-end or its limit.
+::
+
+    database (rest_for_one)
+      breaker       lets nobody connect while the database is down, and probes it
+      health        counts failures, resets the pool, looks every five minutes
+      loop          drives all connections
+      connections   the pool: five that stay, ten more under load
+        0 .. 14     one connection each
+
+A question waits in the pool until a connection has nothing to do, and is answered by
+that connection itself. Whoever asks is told what became of it: answered; `Rejected`
+because of `StoreUnavailable` or ``TimeoutError``, and nothing is stored; or because of
+`OutcomeUnknown`, if that could not be found out in time.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
 
-import trio
+import attrs
 
-from actors import Actor, Rejected
-from validator.actors.questions import Database, Question
-from validator.events import DatabaseTimedOut, SlowDatabase
-from validator.ports import OpenStore, Store
+from supervision import (
+    Backoff,
+    BreakerPolicy,
+    Breakers,
+    Child,
+    Intensity,
+    Supervisor,
+    System,
+    pool_of,
+)
+from validator.actors.connection import Connection, Patience
+from validator.actors.health import Health
+from validator.actors.loop import GetOpener, Loop
+from validator.actors.questions import Database
+from validator.ports import OpenDatabase
 
-R = TypeVar("R")
 
-SLOW = 5.0
-"""Seconds after which an operation is reported as slow."""
+@attrs.frozen(kw_only=True)
+class Tuning:
+    """Sizes and limits; plain numbers are seconds."""
+
+    kept: int = 5
+    """Connections that are never closed for want of work."""
+    extra: int = 10
+    """Further ones, under load."""
+    patience: Patience = attrs.field(factory=Patience)
+    drain: float = 5.0
+    """What a reset gives to transactions under way."""
+    failures: int = 3
+    """So many in a row lead to a reset."""
+    check_every: float = 300.0
+    start: float = 60.0
+    """For the first connection and the migrations."""
+    probe: Backoff = attrs.field(factory=lambda: Backoff(first=0.5, cap=10))
+    """The pauses between probes of a database that is down."""
+    intensity: Intensity | None = None
+    backoff: Backoff | None = None
 
 
-class Connection(Actor, Database):
-    """Owns one connection to the store, for as long as an incarnation lives.
+@attrs.frozen
+class DatabaseTree:
+    """The tree, and the role in it that is asked."""
 
-    Every question is `Rejected` if it exceeds the store's limit. If the database goes
-    away the actor fails, and its next incarnation connects anew: the asker of the
-    write in hand gets `ActorCrashed` and may repeat it, as writes are idempotent.
-    """
+    supervisor: Child[Supervisor]
+    connections: Child[Database]
 
-    _store: Store
 
-    def __init__(self, open_store: OpenStore) -> None:
-        self._open = open_store
+def database(
+    open_database: OpenDatabase, system: Callable[[], System], tuning: Tuning
+) -> DatabaseTree:
+    """Put the tree together. ``system`` gives that which it will be part of."""
+    patience = tuning.patience
 
-    async def started(self) -> None:
-        self._store = await self.ctx.enter(self._open())
+    async def probe() -> bool:
+        opener = await system().ref(loop).ask(GetOpener(), timeout=patience.connect)
+        async with opener() as store:
+            await store.ping()
+        return True
 
-    @Question[Any].handled
-    async def answer(self, m: Question[R]) -> R:
-        path, begin = self.ctx.me.path, trio.current_time()
-        try:
-            answer = await m.put(self._store)
-        except TimeoutError as error:
-            seconds = trio.current_time() - begin
-            self.ctx.emit(DatabaseTimedOut(path, m.operation, seconds))
-            raise Rejected(str(error)) from error
-        seconds = trio.current_time() - begin
-        if seconds > SLOW:
-            self.ctx.emit(SlowDatabase(path, m.operation, seconds))
-        event = m.report(path, answer)
-        if event is not None:
-            self.ctx.emit(event)
-        return answer
+    policy = BreakerPolicy(
+        failures=tuning.failures, wait=tuning.probe, lease=4 * patience.connect
+    )
+    breaker = Child(
+        "breaker", lambda: Breakers(lambda _: policy, probe_for=lambda _: probe)
+    )
+    health = Child(
+        "health",
+        lambda: Health(
+            system().ref(supervisor),
+            system().ref(connections),
+            failures=tuning.failures,
+            every=tuning.check_every,
+        ),
+        handler_timeout=None,  # each of its questions has a limit of its own
+    )
+    loop = Child(
+        "loop",
+        lambda: Loop(open_database),
+        start_timeout=tuning.start,
+        cleanup=patience.settle,
+    )
+    connections: Child[Database] = pool_of(
+        Child(
+            "connections",
+            lambda: Connection(
+                system().ref(loop),
+                system().ref(breaker),
+                system().ref(health),
+                kept=tuning.kept,
+                patience=patience,
+            ),
+            handler_timeout=patience.question,
+            shutdown=tuning.drain,
+            cleanup=patience.settle,
+            mailbox=256,
+        ),
+        size=tuning.kept + tuning.extra,
+        route="first",
+        intensity=tuning.intensity,
+        backoff=tuning.backoff,
+    )
+    supervisor = Child(
+        "database",
+        lambda: Supervisor(
+            *(breaker, health, loop, connections),
+            strategy="rest_for_one",
+            intensity=tuning.intensity,
+            backoff=tuning.backoff,
+        ),
+    )
+    return DatabaseTree(supervisor, connections)

@@ -50,6 +50,16 @@ class Question(Ask[Database, R]):
 
 
 @attrs.frozen
+class Ping(Question[None]):
+    """See `Store.ping`."""
+
+    abandon = "cancel"
+
+    def put(self, store: Store) -> Awaitable[None]:
+        return store.ping()
+
+
+@attrs.frozen
 class RegisterMiner(Question[None]):
     """See `Store.register_miner`."""
 

@@ -164,15 +164,12 @@ class Lane:
             await idle
 
     async def _do(self, job: _Job) -> outcome.Outcome[Any]:
-        result: outcome.Outcome[Any]
-        try:
-            result = outcome.Value(await job.work())
-        except asyncio.CancelledError:
-            if job.raise_cancel is None:
-                raise  # it is the lane that ends
+        result: outcome.Outcome[Any] = await outcome.acapture(job.work)
+        error = getattr(result, "error", None)
+        if isinstance(error, asyncio.CancelledError) and job.raise_cancel is not None:
             result = outcome.capture(job.raise_cancel)
-        except Exception as error:
-            result = outcome.Error(error)
+        elif error is not None and not isinstance(error, Exception):
+            raise error  # it is the lane that ends, or the program
         # Or a deadline in the next piece of work would take itself for cancelled.
         while self._task.uncancel():
             pass

@@ -37,6 +37,7 @@ from validator.ports import (
     Connect,
     DstSource,
     MinerConnection,
+    OpenDatabase,
     OpenStore,
     Seen,
     Store,
@@ -173,7 +174,7 @@ def spoilt(ports: Ports, traps: Traps) -> Ports:
         ports,
         chain=_SpoiltChain(ports.chain, traps),
         connect=_spoilt_connect(ports.connect, traps),
-        open_store=_spoilt_store(ports.open_store, traps),
+        open_database=_spoilt_database(ports.open_database, traps),
         dst=_SpoiltDst(ports.dst, traps),
     )
 
@@ -244,13 +245,19 @@ def _spoilt_connect(connect: Connect, traps: Traps) -> Connect:
     return spoilt_connection
 
 
-def _spoilt_store(open_store: OpenStore, traps: Traps) -> OpenStore:
+def _spoilt_database(open_database: OpenDatabase, traps: Traps) -> OpenDatabase:
     @asynccontextmanager
-    async def spoilt_opening() -> AsyncGenerator[Store]:
-        async with open_store() as store:
-            yield cast("Store", _SpoiltStore(store, traps))
+    async def spoilt_opening() -> AsyncGenerator[OpenStore]:
+        async with open_database() as open_store:
+            yield lambda: _spoilt_store(open_store, traps)
 
     return spoilt_opening
+
+
+@asynccontextmanager
+async def _spoilt_store(open_store: OpenStore, traps: Traps) -> AsyncGenerator[Store]:
+    async with open_store() as store:
+        yield cast("Store", _SpoiltStore(store, traps))
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ from validator.adapters.dst_files import DstFiles
 from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.crypto import Hotkey
 from validator.adapters.fiber.transport import connect
-from validator.adapters.postgres import check_dsn, postgres_opener
+from validator.adapters.postgres import check_dsn, postgres
 from validator.app import Ports, build
 from validator.domain.dst import scaled
 from validator.domain.metagraph import Miner
@@ -255,7 +255,7 @@ class _Run:
         ports = Ports(
             chain=chain,
             connect=connect(self._hotkey(), allowed=LOOPBACK),
-            open_store=postgres_opener(self.database.dsn, schema=SCHEMA, fresh=True),
+            open_database=postgres(self.database.dsn, schema=SCHEMA, fresh=True),
             dst=DstFiles(self.plan.series),
             calendar=calendar,
         )

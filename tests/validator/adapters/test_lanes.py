@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio  # noqa: TID251 - what is on the other side
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -74,7 +75,7 @@ async def test_cancelled_work_is_cancelled_once_and_waited_for() -> None:
             await for_ever()
         except asyncio.CancelledError:
             steps.append("cancelled")
-            await asyncio.sleep(3)
+            await asyncio.sleep(3)  # noqa: ASYNC102 - of asyncio, which has no scopes
             steps.append("tidied up")
             raise
 
@@ -126,11 +127,9 @@ async def test_work_that_has_not_begun_is_taken_back() -> None:
 
 async def test_what_ends_well_although_it_was_cancelled_is_not_lost() -> None:
     async def stubborn() -> str:
-        try:
+        with suppress(asyncio.CancelledError):
             await for_ever()
-        except asyncio.CancelledError:
-            return "committed"
-        return ""
+        return "committed"
 
     async with open_lanes() as lanes:
         lane = lanes.lane()
@@ -166,7 +165,7 @@ async def test_the_end_of_the_loop_ends_all_lanes() -> None:
     async with trio.open_nursery() as nursery:
         async with open_lanes() as lanes:
             for _ in range(3):
-                nursery.start_soon(fails, lanes.lane(), failed)
+                nursery.start_soon(fails, lanes.lane(), failed)  # noqa: ASYNC111
             await trio.testing.wait_all_tasks_blocked()
 
     assert failed == ["told"] * 3

@@ -1,0 +1,247 @@
+"""One connection to the database, as an actor; several of them make the pool."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from actors import Actor, Ref, Rejected, Tell
+from supervision.breaker import Outcome, Refused
+from supervision.breakers import Admit, Breakers, Settle, brief
+from validator.actors.health import FailedAt, Health, Succeeded
+from validator.actors.loop import GetOpener, Loop
+from validator.actors.questions import Database, Question
+from validator.events import DatabaseTimedOut, SlowDatabase
+from validator.ports import (
+    ConnectionLost,
+    OpenStore,
+    OutcomeUnknown,
+    Store,
+    StoreUnavailable,
+)
+
+R = TypeVar("R")
+
+SLOW = 5.0
+"""Seconds after which an operation is reported as slow."""
+
+KEY = "database"
+"""Of the circuit breaker: there is one for all connections."""
+
+
+@attrs.frozen(kw_only=True)
+class Patience:
+    """How long a connection waits for what, in seconds."""
+
+    question: float = 200.0
+    """For a question; beyond the limits of the store, as it may be put again."""
+    connect: float = 10.0
+    """For a connection to be made, and for an idle one to prove that it lives."""
+    idle: float = 60.0
+    """Before a connection that is not kept is closed for want of work."""
+    doubt: float = 30.0
+    """A connection that was idle for longer is tried before it is used."""
+    pause: float = 4.0
+    """Between two tries, at the most; it begins with nothing, and then an eighth."""
+    settle: float = 5.0
+    """For a connection to be closed."""
+
+
+@attrs.frozen
+class LookIdle(Tell["Connection"]):
+    """Close the connection if it has had nothing to do for long."""
+
+
+@attrs.define(eq=False)
+class _Held:
+    """A connection that is there."""
+
+    store: Store
+    scope: trio.CancelScope
+    since: float
+    used: float
+
+
+class Connection(Actor, Database):
+    """Answers one question after the other, on one connection.
+
+    It connects when there is something to ask. While the database cannot be reached,
+    or cannot do what it is asked, it tries again for as long as a question may take;
+    also what was lost with its connection, for nothing was stored, or it does no harm,
+    as all writes are idempotent. Only what has run out of time on a good connection is
+    not asked again.
+    """
+
+    LOSSES = 5
+    """Connections that one question may cost: it may be what kills them."""
+
+    def __init__(
+        self,
+        loop: Ref[Loop],
+        breaker: Ref[Breakers],
+        health: Ref[Health],
+        *,
+        kept: int,
+        patience: Patience,
+    ) -> None:
+        self._loop = loop
+        self._breaker = breaker
+        self._health = health
+        self._kept = kept
+        self._patience = patience
+        self._held: _Held | None = None
+
+    async def started(self) -> None:
+        number = int(self.ctx.me.path.rpartition("/")[2])
+        if number >= self._kept:
+            self.ctx.every(self._patience.idle / 4, LookIdle())
+
+    @LookIdle.handled
+    def look_idle(self, m: LookIdle) -> None:
+        held = self._held
+        if held and trio.current_time() - held.used >= self._patience.idle:
+            self._drop()
+
+    @Question[Any].handled
+    async def answer(self, m: Question[R]) -> R:
+        path, begin = self.ctx.me.path, trio.current_time()
+        try:
+            answer = await self._ask(m, begin)
+        except TimeoutError as error:
+            seconds = trio.current_time() - begin
+            self.ctx.emit(DatabaseTimedOut(path, m.operation, seconds))
+            self._failed(str(error))
+            raise Rejected(str(error)) from error
+        except (StoreUnavailable, OutcomeUnknown) as error:
+            raise Rejected(str(error)) from error
+        self._health.tell(Succeeded())
+        seconds = trio.current_time() - begin
+        if seconds > SLOW:
+            self.ctx.emit(SlowDatabase(path, m.operation, seconds))
+        event = m.report(path, answer)
+        if event is not None:
+            self.ctx.emit(event)
+        return answer
+
+    async def _ask(self, m: Question[R], begin: float) -> R:
+        """Put the question, more than once if need be."""
+        until = begin + 0.9 * self._patience.question
+        unknown: OutcomeUnknown | None = None
+        last: Exception
+        losses, pause = 0, 0.0
+        while True:
+            try:
+                return await self._put(m)
+            except OutcomeUnknown as error:
+                unknown, last, losses = error, error, losses + 1
+            except ConnectionLost as error:
+                last, losses = error, losses + 1
+            except (StoreUnavailable, TimeoutError) as error:
+                if unknown is None and isinstance(error, TimeoutError):
+                    raise
+                last = error
+            if losses >= self.LOSSES or trio.current_time() + pause > until:
+                raise unknown or last
+            await trio.sleep(pause)
+            pause = min(2 * pause, self._patience.pause) or self._patience.pause / 8
+
+    async def _put(self, m: Question[R]) -> R:
+        held = await self._connected()
+        try:
+            answer = await m.put(held.store)
+        except (ConnectionLost, OutcomeUnknown) as error:
+            self._failed(str(error), held.since)
+            self._drop()
+            raise
+        held.used = trio.current_time()
+        return answer
+
+    # -- the connection ---------------------------------------------------------------
+
+    async def _connected(self) -> _Held:
+        held = self._held
+        if held is not None:
+            if trio.current_time() - held.used <= self._patience.doubt:
+                return held
+            if await self._lives(held):
+                return held
+            self._drop()
+        async with self._admitted():
+            opener = await self._loop.ask(GetOpener(), timeout=self._patience.connect)
+            held = await self._connect(opener)
+        self._held = held
+        return held
+
+    async def _lives(self, held: _Held) -> bool:
+        why = "the database did not answer a ping"
+        with trio.move_on_after(self._patience.connect):
+            try:
+                await held.store.ping()
+            except (StoreUnavailable, OutcomeUnknown, TimeoutError) as error:
+                why = str(error)
+            else:
+                return True
+        self._failed(why, held.since)
+        return False
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncGenerator[None]:
+        """Connect only if the breaker says so, and tell it how that went."""
+        admit = Admit(KEY)
+        answer = await self._breaker.ask(admit, timeout=self._patience.connect)
+        if isinstance(answer, Refused):
+            raise StoreUnavailable(
+                f"the database is down, last because of {answer.last_failure}; it is "
+                f"probed again in {answer.retry_after:.1f} s"
+            )
+        outcome: Outcome = "no verdict"
+        why = ""
+        try:
+            yield
+            outcome = "ok"
+        except StoreUnavailable as error:
+            outcome, why = "failed", brief(error)
+            raise
+        finally:
+            self._breaker.tell(Settle(KEY, answer, outcome, why))
+
+    async def _connect(self, opener: OpenStore) -> _Held:
+        begin, limit = trio.current_time(), self._patience.connect
+        with trio.move_on_after(limit):
+            try:
+                store, scope = await self.ctx.start(self._hold, opener)
+            except TimeoutError as error:
+                raise self._no_connection(begin) from error
+            now = trio.current_time()
+            return _Held(store, scope, since=now, used=now)
+        raise self._no_connection(begin)
+
+    def _no_connection(self, begin: float) -> StoreUnavailable:
+        seconds = trio.current_time() - begin
+        self.ctx.emit(DatabaseTimedOut(self.ctx.me.path, "connect", seconds))
+        return StoreUnavailable(f"no connection to the database within {seconds:.1f} s")
+
+    async def _hold(
+        self,
+        opener: OpenStore,
+        *,
+        task_status: trio.TaskStatus[tuple[Store, trio.CancelScope]],
+    ) -> None:
+        with trio.CancelScope() as scope:
+            async with opener() as store:
+                task_status.started((store, scope))
+                await trio.sleep_forever()
+
+    def _drop(self) -> None:
+        """Close the connection; that goes on beside whatever comes next."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.scope.cancel(reason="its connection is not wanted any more")
+
+    def _failed(self, why: str, since: float = math.inf) -> None:
+        self._health.tell(FailedAt(trio.current_time(), why, since))
