@@ -34,10 +34,11 @@ class CryptoError(ValueError):
     """A peer's key or ciphertext cannot be used; its content is not in the text."""
 
 
-class _Keypair(Protocol):
+class Keypair(Protocol):
     """The part of the untyped bittensor_core.Keypair that is used here."""
 
     ss58_address: str
+    crypto_type: int
 
     def sign(self, message: bytes) -> bytes: ...
     def verify(self, message: bytes, signature: bytes) -> bool: ...
@@ -45,8 +46,8 @@ class _Keypair(Protocol):
 
 if TYPE_CHECKING:
 
-    def _from_seed(seed: bytes) -> _Keypair: ...
-    def _from_address(*, ss58_address: str) -> _Keypair: ...
+    def _from_seed(seed: bytes) -> Keypair: ...
+    def _from_address(*, ss58_address: str) -> Keypair: ...
 
 else:
     _from_seed = bittensor_core.Keypair.create_from_seed
@@ -57,7 +58,7 @@ else:
 class Hotkey:
     """An sr25519 key pair that signs; shows nothing but its ss58 address."""
 
-    _keypair: _Keypair
+    _keypair: Keypair
 
     @classmethod
     def from_seed(cls, seed: bytes) -> Self:
