@@ -10,7 +10,8 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from validator import database_command
+from validator import database_command, probe_command
+from validator.adapters.wallet import WalletError
 from validator.events import Level
 from validator.logs import LogFormat
 from validator.ports import StoreUnavailable
@@ -18,6 +19,14 @@ from validator.simulation.demo import DemoFailed, demonstrate
 from validator.simulation.options import Options, UsageError
 
 INTERRUPTED = 130
+
+_REFUSALS = (
+    CycloptsError,
+    UsageError,
+    StoreUnavailable,
+    probe_command.ProbeRefused,
+    WalletError,
+)
 
 
 def run(arguments: Sequence[str], *, version: str) -> int:
@@ -32,6 +41,7 @@ def run(arguments: Sequence[str], *, version: str) -> int:
         help="A Bittensor-subnet validator whose every task is a supervised actor.",
     )
     app.command(demo)
+    app.command(probe_command.probe)
     db = App(name="db", help="Check or upgrade the validator's database.")
     db.command(database_command.check)
     db.command(database_command.upgrade)
@@ -43,7 +53,7 @@ def run(arguments: Sequence[str], *, version: str) -> int:
             print_error=False,
             result_action="return_value",
         )
-    except (CycloptsError, UsageError, StoreUnavailable) as error:
+    except _REFUSALS as error:
         return _refuse(error, 2)
     except DemoFailed as error:
         return _refuse(error, 1)

@@ -22,6 +22,9 @@ Network: TypeAlias = IPv4Network | IPv6Network
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 """To be allowed where miners are simulated on this machine."""
 
+EVERYWHERE: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+"""For whoever names a single miner by hand."""
+
 
 def refusal(address: str, allowed: Collection[Network] = ()) -> str | None:
     """Say why nobody is asked at ``address``; None: it is public, or allowed."""

@@ -84,6 +84,15 @@ class Hotkey:
         return f"Hotkey({self.address})"
 
 
+def is_address(text: str) -> bool:
+    """Tell whether ``text`` is an ss58 address, its checksum included."""
+    try:
+        _from_address(ss58_address=text)
+    except ValueError:
+        return False
+    return True
+
+
 def signed_by(address: str, text: bytes, signature: bytes) -> bool:
     """Tell whether ``address`` signed ``text``; nonsense in any argument is a no."""
     try:
