@@ -26,6 +26,9 @@ T = TypeVar("T")
 SHOWN = 20
 """Lines of a schedule that an error shows."""
 
+UNWINDING = 3600.0
+"""Seconds of virtual time for which a run that was found to hang may still unwind."""
+
 Threads = Literal["inline", "forbid"]
 """inline: what is run in a thread is called whole at one moment, after a virtual delay
 of up to 0.1 s, drawn by the seed; forbid: to start one is a ``RuntimeError``."""
@@ -75,6 +78,8 @@ class Run:
         """What something that trio has called for us has raised. It would end trio in
         disorder, or be logged and forgotten: so it is kept until the run is over."""
         self._hung: SimulationError | None = None
+        self._limit = rules.max_virtual
+        """Until when it may go on; moved on by each measure."""
         self._measures = 0
         """How many have been taken to end what hangs."""
 
@@ -199,12 +204,11 @@ class Run:
 
     def _jumps(self, seconds: float) -> bool:
         self._batches = 0
-        limit = self._rules.max_virtual
         if seconds == math.inf:
             self._hangs(Deadlock, "nobody will ever run again")
             return False
-        if self.clock.now() + seconds > limit and self._hung is None:
-            self._hangs(Livelock, f"it is not over after {limit:g} s")
+        if self.clock.now() + seconds > self._limit:
+            self._hangs(Livelock, f"it is not over after {self._limit:g} s")
             return False
         self.jumps.add(self.step + 1)
         return True
@@ -216,9 +220,10 @@ class Run:
             if self._main is not None:
                 lines += tree(self._main)
             text = "\n  ".join(lines)
-            self._hung = kind(text, self.trace, self.picks())
+            self._hung = kind(text, self.trace, self.picks(), self.tape())
             self.trace.close()
         self._measures += 1
+        self._limit = self.clock.now() + UNWINDING
         if self._measures == 1:
             self._everything.cancel(reason=what)
         elif self._measures == 2:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from actors.testing.schedule import Tape
 from actors.testing.trace import Trace
 
 
@@ -26,12 +27,16 @@ class Pick:
 class SimulationError(Exception):
     """A simulation has shown that something is wrong with the program."""
 
-    def __init__(self, text: str, trace: Trace, schedule: Sequence[Pick]) -> None:
+    def __init__(
+        self, text: str, trace: Trace, schedule: Sequence[Pick], tape: Tape
+    ) -> None:
         super().__init__(text)
         self.trace = trace
         """What had happened until then."""
         self.schedule = schedule
         """How the schedule had differed from first in, first out."""
+        self.tape = tape
+        """What it had decided, as data: it leads to the same again."""
 
 
 class Deadlock(SimulationError):

@@ -232,4 +232,5 @@ def _compare(first: SimResult[T], second: SimResult[T]) -> None:
                 f"  first: {once or 'it was over'}\n  then:  {again or 'it was over'}",
                 first.trace,
                 first.schedule,
+                first.tape,
             )

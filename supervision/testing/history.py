@@ -118,6 +118,11 @@ class Run:
     )
     """What `of` has found before: many rules ask for the same."""
 
+    @property
+    def done(self) -> SimResult[None] | SimulationError | None:
+        """What the simulation leaves behind, however it ended."""
+        return self.hung or self.result
+
     @cached_property
     def entries(self) -> Sequence[Entry]:
         """The trace."""

@@ -79,10 +79,7 @@ def _tree(tree: Tree) -> str:
 
 def _turns(run: Run) -> list[str]:
     """Who ran out of turn."""
-    if run.hung is not None:
-        picks = run.hung.schedule
-    else:
-        picks = () if run.result is None else run.result.schedule
+    picks = () if run.done is None else run.done.schedule
     if not picks:
         return []
     lines = [*_indented(map(_turn, picks[:TURNS]))]

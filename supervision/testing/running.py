@@ -48,6 +48,12 @@ MORE = 3
 """Messages beyond the capacity in a burst."""
 
 
+SLACK = 3600.0
+"""Seconds of virtual time beyond all that a scenario and its tree give a name to."""
+
+A_DAY = 86_400.0
+
+
 class TreeDoesNotStart(Exception):
     """The tree does not come up, although nothing was done to it; see the cause."""
 
@@ -93,7 +99,12 @@ def play(scenario: Scenario, tree: Tree) -> Run:
     hung: SimulationError | None = None
     result: SimResult[None] | None = None
     try:
-        result = simulate(main, schedule=scenario.schedule, seed=scenario.seed)
+        result = simulate(
+            main,
+            schedule=scenario.schedule,
+            seed=scenario.seed,
+            max_virtual=_longest(scenario, tree),
+        )
         trace = result.trace
     except SimulationError as error:
         hung, trace = error, error.trace
@@ -101,6 +112,23 @@ def play(scenario: Scenario, tree: Tree) -> Run:
         for stage in stages:
             stage.planting.uproot()
     return Run(scenario, tree, trace, stages[0].nodes(), hung, result)
+
+
+def _longest(scenario: Scenario, tree: Tree) -> float:
+    """When it has come to no end by then, in virtual time, it comes to none.
+
+    A day would always do, but supervisors tell twice a minute of what is stuck, and
+    Hypothesis plays a failure hundreds of times.
+    """
+    script, faults = scenario.script, scenario.faults
+    jumps = [op.seconds for op in script if isinstance(op, JumpAt)]
+    held_up = sum(fault.seconds * fault.repeat for fault in faults)
+    blocks = sum(fault.repeat for fault in faults if fault.kind == "no_checkpoint")
+    rests = (1 + len(jumps) + blocks) * (tree.settle + held_up)
+    children = [node.child for node in tree.nodes.values()]
+    budgets = tree.shutdown + sum(c.start_timeout + c.cleanup for c in children)
+    last = max((op.at for op in script), default=0.0)
+    return min(last + sum(jumps) + rests + budgets + SLACK, A_DAY)
 
 
 def survey(tree: Tree) -> Mapping[str, Node]:

@@ -58,9 +58,9 @@ def _edits(run: Run) -> Iterator[_Edit]:
     choices = 0
     if isinstance(scenario.schedule, Tape):
         choices = len(scenario.schedule.choices)
-    elif run.result is not None:
-        choices = len(run.result.tape.choices)
-        yield partial(attrs.evolve, schedule=run.result.tape)
+    elif run.done is not None:
+        choices = len(run.done.tape.choices)
+        yield partial(attrs.evolve, schedule=run.done.tape)
     yield partial(attrs.evolve, script=())
     yield partial(attrs.evolve, faults=())
     for place in reversed(range(len(scenario.script))):

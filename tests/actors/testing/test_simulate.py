@@ -249,6 +249,32 @@ def test_a_run_that_never_ends_is_a_livelock() -> None:
         simulate(main, max_virtual=100)
 
 
+def test_a_run_that_never_ends_behind_a_shield_is_one_too() -> None:
+    async def main(world: World) -> None:
+        with trio.CancelScope(shield=True):
+            while True:  # noqa: ASYNC110 - never is the point
+                await trio.sleep(30)
+
+    with pytest.raises(Livelock, match="not over after 100 s, at 90 s"):
+        simulate(main, max_virtual=100)
+
+
+def test_what_hangs_has_a_tape_that_leads_to_the_same_again() -> None:
+    async def wait() -> None:
+        await trio.sleep_forever()
+
+    async def main(world: World) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(wait)
+
+    with pytest.raises(Deadlock) as once:
+        simulate(main, schedule=OneAtATime(1))
+    with pytest.raises(Deadlock) as again:
+        simulate(main, schedule=once.value.tape)
+    assert once.value.schedule == again.value.schedule != []
+
+
 def test_rounds_count_from_when_time_has_moved() -> None:
     async def main(world: World) -> None:
         for _ in range(10):

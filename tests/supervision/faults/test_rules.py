@@ -13,7 +13,7 @@ from faults.woods import Hand, Nap, Note, Ping
 
 from actors import Exit
 from actors.events import Cleaned, Event, Failed, Started, Stopped
-from actors.testing import Deadlock, Entry, Trace
+from actors.testing import FIFO, Deadlock, Entry, Trace
 from supervision import Backoff, Child, Intensity, Supervisor
 from supervision.events import BackingOff, Escalated
 from supervision.plan import ChildExited, ChildStarted, Start
@@ -298,7 +298,7 @@ def test_every_rule_was_broken_once() -> None:
 
 def test_a_run_without_an_end_breaks_its_rule() -> None:
     run = doctored(lambda entries: entries)
-    run.hung = Deadlock("nobody will ever run again", cast("Trace", []), ())
+    run.hung = Deadlock("nobody will ever run again", cast("Trace", []), (), FIFO)
     assert Oracle().rules["I14"].violations(run)
 
 

@@ -8,11 +8,14 @@ import trio
 from hypothesis import given, strategies as st
 
 from actors import Actor, Ask, Tell
+from actors.testing import FIFO, OneAtATime, Tape
 from supervision import Child, Supervisor
+from supervision.events import Stuck
 from supervision.testing import (
     AskAt,
     Cut,
     Fault,
+    InvariantBroken,
     Oracle,
     RequestAt,
     RuleFailed,
@@ -26,6 +29,7 @@ from supervision.testing import (
     from_json,
     run_scenario,
     scenarios,
+    simplify,
     to_json,
 )
 from supervision.testing.faults import Kind
@@ -189,6 +193,42 @@ def test_what_cannot_be_meant_is_refused_when_it_is_made(
     assert callable(make)
     with pytest.raises(ValueError, match=why):
         make()
+
+
+class Deaf(Actor):
+    """Cannot be ended, ever."""
+
+    @Increment.handled
+    async def increment(self, m: Increment) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
+
+
+DEAF = Tree(lambda: [Child("deaf", Deaf)], messages={"app/deaf": [Increment(1)]})
+
+
+def test_who_cannot_be_ended_is_found_out_before_much_time_is_lost() -> None:
+    scenario = Scenario([TellAt(0, "app/deaf", Increment(1))], schedule=OneAtATime(1))
+    with pytest.raises(
+        InvariantBroken, match=r"I14: Livelock(.|\n)*app/deaf"
+    ) as caught:
+        run_scenario(scenario, DEAF)
+    assert len(caught.value.run.of(Stuck)) < 200  # two a minute
+    smaller = simplify(scenario, DEAF)
+    assert smaller == attrs.evolve(scenario, schedule=FIFO)
+
+
+def test_of_what_hangs_out_of_turn_the_turns_that_matter_are_left() -> None:
+    oracle = Oracle(())
+
+    @oracle.rule("out-of-turn")
+    def out_of_turn(run: Run) -> list[str]:
+        return ["it was"] if run.hung is not None and run.hung.schedule else []
+
+    scenario = Scenario([TellAt(0, "app/deaf", Increment(1))], schedule=OneAtATime(1))
+    schedule = simplify(scenario, DEAF, oracle=oracle).schedule
+    assert isinstance(schedule, Tape)
+    assert len(schedule.choices.replace(b"\0", b"")) == 1
 
 
 def test_a_rule_of_ones_own_is_asked_too() -> None:
