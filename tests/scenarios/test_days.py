@@ -80,7 +80,7 @@ class Peer:
             uid=self._miner.uid,
             hotkey=self._miner.hotkey,
         )
-        if reaction.response is None:
+        if reaction.response == "hang":
             await trio.sleep_forever()
         if not isinstance(reaction.response, Response):
             raise MinerError("malformed", "no HTTP")

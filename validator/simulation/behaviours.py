@@ -6,6 +6,7 @@ only, never on the order of arrival or the clock, so that a run can be repeated.
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 import attrs
 
-from validator.adapters.fiber.server import UNKNOWN_HOTKEY
+from validator.adapters.fiber.server import BAD_NONCE, UNKNOWN_HOTKEY
 from validator.adapters.fiber.wire import Response
 
 Honest = Literal[
@@ -31,11 +32,32 @@ Dishonest = Literal[
     "nan",  # NaN as the forecast
     "wrong_shape",  # JSON that is no answer to the question
 ]
-Behaviour = Honest | Dishonest
+Hostile = Literal[
+    "reset",  # takes the question and resets the connection
+    "half_open",  # takes connections and then nothing more
+    "slow_loris",  # answers a byte at a time
+    "truncated",  # hangs up in the middle of its answer
+    "never_ending",  # answers without an end
+    "oversize",  # an answer of many megabytes, announced
+    "bomb",  # a small answer that unpacks to a large one
+    "crumbs",  # an answer in pieces of one byte
+    "deep",  # JSON nested without need
+    "wrong_key",  # a public key that it does not hold the other half of
+    "replayed_nonce",  # says that our nonce has been used
+    "clock_119",  # a forecast, but its clock is 119 s ahead: just tolerable
+    "clock_121",  # its clock is 121 s ahead: it refuses all that is asked
+    "new_certificate",  # a forecast, under another certificate each time
+    "redirect",  # sends us to an address that is none of its business
+]
+Behaviour = Honest | Dishonest | Hostile
 
 HONEST: tuple[Honest, ...] = get_args(Honest)
 DISHONEST: tuple[Dishonest, ...] = get_args(Dishonest)
-BEHAVIOURS: tuple[Behaviour, ...] = HONEST + DISHONEST
+HOSTILE: tuple[Hostile, ...] = get_args(Hostile)
+BEHAVIOURS: tuple[Behaviour, ...] = (*HONEST, *DISHONEST, *HOSTILE)
+
+Stunt = Literal["hang", "reset", "drip", "flood", "huge"]
+"""What a miner does instead of sending a response."""
 
 AHEAD = timedelta(hours=2)
 """From the latest value in a question to the hour in question."""
@@ -57,11 +79,11 @@ class Question:
 class Reaction:
     """What a miner does about a question.
 
-    ``response`` is bytes if it steps outside HTTP, None if it never answers; ``delay``
-    is a share of an hour.
+    ``response`` is bytes if it sends those and hangs up; ``delay`` is a share of an
+    hour.
     """
 
-    response: Response | bytes | None
+    response: Response | bytes | Stunt
     delay: float = 0.0
 
 
@@ -69,14 +91,16 @@ def assign(seed: int, count: int, honest_share: float = 0.7) -> tuple[Behaviour,
     """Draw the behaviours of the uids 0 to ``count`` - 1.
 
     ``honest_share`` of them, rounded, are honest, slow or expire keys; a quarter of
-    those is not plainly honest. Each dishonest behaviour occurs before one occurs
-    again, so with 16 miners at the default share there is one of each.
+    those is not plainly honest. Each other behaviour occurs before one occurs again,
+    the hostile ones last, so with 16 miners at the default share there is one of each
+    dishonest one, and with 67 one of all.
     """
     honest = round(count * honest_share)
     drawn: list[Behaviour] = []
     drawn.extend(HONEST[1:] * (honest // 8))
     drawn.extend(repeat(HONEST[0], honest - len(drawn)))
-    drawn.extend(DISHONEST[i % len(DISHONEST)] for i in range(count - honest))
+    others: tuple[Behaviour, ...] = (*DISHONEST, *HOSTILE)
+    drawn.extend(others[i % len(others)] for i in range(count - honest))
     Random(f"behaviours:{seed}").shuffle(drawn)
     return tuple(drawn)
 
@@ -111,27 +135,44 @@ def react(
     ``truth`` (nT / 100) is what the value will be, where that is known: an honest
     miner has a model that sees a part of what is to come.
     """
+    if behaviour in _ALWAYS:
+        return Reaction(_ALWAYS[behaviour])
     random = Random(f"reaction:{seed}:{uid}:{question.hour.isoformat()}")
-    delay = 0.0
-    response: Response | bytes | None
-    match behaviour:
-        case "honest" | "slow" | "expired_key":
-            forecast = _forecast(question, truth, seed, uid)
-            response = _answer(forecast, question, hotkey)
-            if behaviour == "slow":
-                delay = random.uniform(0.15, 0.25)
-        case "hanging":
-            response = None
-        case "refusing":
-            response = UNKNOWN_HOTKEY
-        case "garbage":
-            noise = b"\x00" + random.randbytes(63)  # no beginning of HTTP nor of JSON
-            response = noise if random.random() < 0.5 else Response(200, noise)
-        case "nan":
-            response = _answer(math.nan, question, hotkey)
-        case "wrong_shape":
-            response = Response(200, b'{"forecast": [[0.1], [0.2]]}')
-    return Reaction(response, delay)
+    if behaviour == "garbage":
+        noise = b"\x00" + random.randbytes(63)  # no beginning of HTTP nor of JSON
+        return Reaction(noise if random.random() < 0.5 else Response(200, noise))
+    if behaviour == "nan":
+        return Reaction(_answer(math.nan, question, hotkey))
+    forecast = _forecast(question, truth, seed, uid)
+    delay = random.uniform(0.15, 0.25) if behaviour == "slow" else 0.0
+    return Reaction(_answer(forecast, question, hotkey), delay)
+
+
+_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+_ALWAYS: Mapping[Behaviour, Response | bytes | Stunt] = {
+    "hanging": "hang",
+    "half_open": "hang",
+    "refusing": UNKNOWN_HOTKEY,
+    "wrong_key": UNKNOWN_HOTKEY,
+    "wrong_shape": Response(200, b'{"forecast": [[0.1], [0.2]]}'),
+    "reset": "reset",
+    "slow_loris": "drip",
+    "never_ending": "flood",
+    "oversize": "huge",
+    "truncated": _OK + b'Content-Length: 1000\r\n\r\n{"predicted_values": ',
+    "bomb": _OK
+    + b"Content-Encoding: gzip\r\n\r\n"
+    + gzip.compress(b" " * 10_000_000, mtime=0),
+    "crumbs": _OK
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + b"1\r\n \r\n" * 20_000
+    + b"0\r\n\r\n",
+    "deep": Response(200, b"[" * 10_000 + b"]" * 10_000),
+    "replayed_nonce": BAD_NONCE,
+    "clock_121": BAD_NONCE,
+    "redirect": b"HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\n"
+    b"Location: http://169.254.169.254/latest/meta-data/\r\n\r\n",
+}
 
 
 def _forecast(question: Question, truth: float | None, seed: int, uid: int) -> float:

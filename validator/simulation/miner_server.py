@@ -8,12 +8,17 @@ is a bug of the simulation.
 from __future__ import annotations
 
 import os
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import formatdate
+from functools import cache, partial
 from ipaddress import ip_address
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import attrs
 import h11
@@ -22,13 +27,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from validator.adapters.fiber.crypto import RsaKey
 from validator.adapters.fiber.server import FAILED, KEY_UNKNOWN, Server
-from validator.adapters.fiber.wire import Request, Response
+from validator.adapters.fiber.wire import (
+    PUBLIC_KEY_PATH,
+    Request,
+    Response,
+    public_key_body,
+)
 from validator.domain.tasks.geomagnetic import PATH
 from validator.simulation.behaviours import (
+    HONEST,
     Behaviour,
     NotAQuestion,
+    Question,
     Reaction,
+    Stunt,
     parse_question,
     react,
 )
@@ -44,9 +58,17 @@ _CLOSE_WITHIN = 1.0
 _Stream: TypeAlias = trio.SSLStream[trio.SocketStream]
 
 
+CLOCKS: Mapping[Behaviour, float] = {"clock_119": 119.0, "clock_121": 121.0}
+"""Seconds that a miner's clock is ahead."""
+
+
 @attrs.define
 class MinerServer:
-    """Serves one miner; ``server`` holds what it remembers of validators."""
+    """Serves one miner; ``server`` holds what it remembers of validators.
+
+    One that behaves badly does so from the question on, or with ``spares`` = 0 from
+    its first response on.
+    """
 
     uid: int
     hotkey: str
@@ -55,6 +77,8 @@ class MinerServer:
     seed: int
     hour_seconds: float
     truth: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    spares: int = 2
+    """So many responses of each connection are as they should be."""
     # The hour whose question cost us a key last; only used by `expired_key`.
     _expired: datetime | None = attrs.field(default=None, init=False)
 
@@ -68,14 +92,26 @@ class MinerServer:
         (tcp,) = await trio.open_tcp_listeners(0, host=HOST)
         port: int = tcp.socket.getsockname()[1]
         task_status.started(port)
-        tls_listener = trio.SSLListener(tcp, tls, https_compatible=True)
-        await trio.serve_listeners(self._converse, [tls_listener])
+        await trio.serve_listeners(partial(self._accept, tls), [tcp])
+
+    async def _accept(self, tls: ssl.SSLContext, tcp: trio.SocketStream) -> None:
+        if self.behaviour == "half_open":
+            await _swallow(tcp)
+            await tcp.aclose()
+            return
+        if self.behaviour == "new_certificate":
+            tls = self_signed_tls()
+        await self._converse(
+            trio.SSLStream(tcp, tls, server_side=True, https_compatible=True)
+        )
 
     async def _converse(self, stream: _Stream) -> None:
         connection = h11.Connection(h11.SERVER)
+        spared = 0
         try:
             while (request := await _next_request(connection, stream)) is not None:
-                if not await self._respond(connection, stream, request):
+                spared += 1
+                if not await self._respond(connection, stream, request, spared):
                     break
         except h11.RemoteProtocolError:
             pass  # no HTTP: nobody there to complain to
@@ -86,31 +122,39 @@ class MinerServer:
                 await stream.aclose()
 
     async def _respond(
-        self, connection: h11.Connection, stream: _Stream, request: Request
+        self, connection: h11.Connection, stream: _Stream, request: Request, number: int
     ) -> bool:
         """Return whether the connection can take another request."""
-        reaction = self._receive(request)
+        reaction = self._receive(request, number)
         await trio.sleep(reaction.delay * self.hour_seconds)
         match reaction.response:
-            case None:
-                # Hang for as long as anybody waits, or each hour would cost a socket.
-                while await stream.receive_some():
-                    pass
-                return False
-            case bytes(no_http):
-                await stream.send_all(no_http)
-                return False
             case Response() as response:
-                await _send(connection, stream, request, response)
+                await _send(connection, stream, request, response, self._now_ns())
+            case bytes(said):
+                await stream.send_all(said)
+                return False
+            case stunt:
+                await _perform(stunt, stream, self.hour_seconds)
+                return False
+        if self.behaviour == "new_certificate":
+            return False
         if {connection.our_state, connection.their_state} != {h11.DONE}:
             return False
         connection.start_next_cycle()
         return True
 
-    def _receive(self, request: Request) -> Reaction:
-        asked = self.server.receive(request, time.time_ns())
+    def _now_ns(self) -> int:
+        return time.time_ns() + int(CLOCKS.get(self.behaviour, 0.0) * 1e9)
+
+    def _receive(self, request: Request, number: int) -> Reaction:
+        asked = self.server.receive(request, self._now_ns())
+        if self.behaviour == "wrong_key" and request.path == PUBLIC_KEY_PATH:
+            return Reaction(Response(200, public_key_body(_foreign_key(), 0.0)))
         if isinstance(asked, Response):
-            return Reaction(asked)
+            if number <= self.spares or self.behaviour in HONEST:
+                return Reaction(asked)
+            question = Question(datetime(2024, 1, 1, tzinfo=UTC), 0.0)
+            return self._react(question)
         try:
             question = parse_question(asked.payload)
         except NotAQuestion:
@@ -119,6 +163,9 @@ class MinerServer:
             self._expired = question.hour
             self.server.forget_keys()
             return Reaction(KEY_UNKNOWN)
+        return self._react(question)
+
+    def _react(self, question: Question) -> Reaction:
         return react(
             self.behaviour,
             question,
@@ -127,6 +174,50 @@ class MinerServer:
             uid=self.uid,
             hotkey=self.hotkey,
         )
+
+
+@cache
+def _foreign_key() -> str:
+    return RsaKey.generate().public_pem
+
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds
+
+
+async def _perform(stunt: Stunt, stream: _Stream, hour_seconds: float) -> None:
+    """Do something else than answer, for as long as anybody bears it."""
+    match stunt:
+        case "hang":
+            # For as long as anybody waits, or each hour would cost a socket.
+            await _swallow(stream)
+        case "reset":
+            tcp = stream.transport_stream
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            tcp.socket.close()
+            raise trio.BrokenResourceError
+        case "drip":
+            await stream.send_all(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                await stream.send_all(b"a")
+                await trio.sleep(0.01 * hour_seconds)
+        case "flood":
+            await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                await stream.send_all(b" " * 10_000)
+        case "huge":
+            await stream.send_all(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n"
+            )
+            for _ in range(5_000):
+                await stream.send_all(b" " * 10_000)
+        case _:
+            assert_never(stunt)
+
+
+async def _swallow(stream: trio.abc.ReceiveStream) -> None:
+    with suppress(trio.BrokenResourceError):
+        while await stream.receive_some():
+            pass
 
 
 async def _next_request(connection: h11.Connection, stream: _Stream) -> Request | None:
@@ -160,13 +251,18 @@ async def _next_request(connection: h11.Connection, stream: _Stream) -> Request 
 
 
 async def _send(
-    connection: h11.Connection, stream: _Stream, request: Request, response: Response
+    connection: h11.Connection,
+    stream: _Stream,
+    request: Request,
+    response: Response,
+    now_ns: int,
 ) -> None:
     head = h11.Response(
         status_code=response.status,
         headers=[
             ("content-type", response.content_type),
             ("content-length", str(len(response.body))),
+            ("date", formatdate(now_ns / 1e9, usegmt=True)),
         ],
     )
     body = h11.Data(data=b"" if request.method == "HEAD" else response.body)

@@ -56,10 +56,12 @@ def test_from_16_miners_on_every_behaviour_occurs(seed: int, count: int) -> None
 
     assert drawn == assign(seed, count)
     assert len(drawn) == count
-    dishonest = Counter(each for each in drawn if each in DISHONEST)
-    assert set(dishonest) == set(DISHONEST)
-    assert dishonest.total() == count - round(0.7 * count)
-    assert set(drawn) == set(BEHAVIOURS)
+    others = Counter(each for each in drawn if each not in HONEST)
+    assert set(others) >= set(DISHONEST)
+    assert others.total() == count - round(0.7 * count)
+    assert set(drawn) >= {*HONEST, *DISHONEST}
+    if count >= 67:
+        assert set(drawn) == set(BEHAVIOURS)
 
 
 @given(count=st.integers(0, 256))
@@ -171,4 +173,4 @@ def test_garbage_comes_inside_and_outside_of_http() -> None:
 
 
 def test_hanging_is_no_answer_at_all() -> None:
-    assert reaction("hanging").response is None
+    assert reaction("hanging").response == "hang"

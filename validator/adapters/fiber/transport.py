@@ -13,6 +13,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self, cast
 
 import attrs
+import httpcore
 import httpx
 import trio
 
@@ -88,11 +89,7 @@ def _clients() -> NewClient:
         # A miner must be unable to send us elsewhere, by proxy, netrc or redirect, or
         # to fill our memory with cookies.
         return httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(
-                verify=trust,
-                trust_env=False,
-                limits=httpx.Limits(keepalive_expiry=_KEEP_IDLE),
-            ),
+            transport=_Transport(trust),
             trust_env=False,
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -166,6 +163,8 @@ class _Connection:
             stream=_Whole(request.body)
             if large is None
             else _Pieces(large, self._encrypting),
+            # None of its own: the caller's scope limits the whole exchange.
+            extensions={"timeout": {}},
         )
 
     def _look_at(self, response: httpx.Response) -> None:
@@ -182,6 +181,61 @@ class _Connection:
             return
         offset = theirs - self._time_ns() / 1e9
         self.seen = attrs.evolve(self.seen, clock_offset=offset)
+
+
+# -- sockets ------------------------------------------------------------------------
+
+
+class _Transport(httpx.AsyncHTTPTransport):
+    """The usual one, which leaves no socket behind."""
+
+    def __init__(self, trust: ssl.SSLContext) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trust,
+            keepalive_expiry=_KEEP_IDLE,
+            network_backend=_Backend(),
+        )
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    def __init__(self) -> None:
+        self._trio: Any = httpcore.TrioBackend()
+
+    async def connect_tcp(
+        self, *args: Any, **kwargs: Any
+    ) -> httpcore.AsyncNetworkStream:
+        return _Tcp(await self._trio.connect_tcp(*args, **kwargs))
+
+
+@attrs.frozen
+class _Tcp(httpcore.AsyncNetworkStream):
+    """A connection before TLS, closed if that is cut off.
+
+    httpcore closes it after an error, but not when it is cancelled: a miner that takes
+    connections and says nothing would cost us a socket each time.
+    """
+
+    _stream: httpcore.AsyncNetworkStream
+
+    async def start_tls(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(*args, **kwargs)
+        except trio.Cancelled:
+            with trio.move_on_after(CLOSE_WITHIN, shield=True):
+                await self._stream.aclose()
+            raise
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return await self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 # -- bodies -------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import psutil
 import pytest
 import trio
 
@@ -211,6 +212,29 @@ async def test_after_a_cancelled_question_the_connection_is_usable(
 
         assert scope.cancelled_caught
         assert connection.has_key
+
+
+async def say_nothing(stream: trio.SocketStream) -> None:
+    async with stream:
+        await trio.sleep_forever()
+
+
+async def test_a_tls_handshake_that_is_cut_off_leaves_no_socket() -> None:
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, say_nothing, 0)
+        port = listeners[0].socket.getsockname()[1]
+        async with connected(port) as connection:
+            for _ in range(3):
+                with trio.move_on_after(0.1):
+                    await connection.handshake()
+            ours = [
+                each
+                for each in psutil.Process().net_connections("tcp")
+                if getattr(each.raddr, "port", None) == port
+            ]
+        nursery.cancel_scope.cancel()
+
+    assert ours == []
 
 
 async def test_nobody_listening_is_unreachable() -> None:

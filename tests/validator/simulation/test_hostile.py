@@ -1,0 +1,176 @@
+"""Every hostile miner against a real client: a failure of its kind, and no more."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from actors import Ref
+from actors.events import Event
+from supervision import Child, System
+from validator.actors.miner import (
+    AskMiner,
+    MinerAnswered,
+    MinerClient,
+    MinerFailed,
+    Result,
+    ShakeHands,
+)
+from validator.adapters.fiber.addresses import LOOPBACK
+from validator.adapters.fiber.crypto import Hotkey, RsaKey
+from validator.adapters.fiber.server import Server
+from validator.adapters.fiber.transport import connect
+from validator.domain.answers import AnswerRefused, FailureKind
+from validator.domain.metagraph import Miner
+from validator.domain.payload import Payload
+from validator.domain.tasks.geomagnetic import PATH, parse_answer
+from validator.events import CertificateChanged
+from validator.settings import Settings
+from validator.simulation.behaviours import DISHONEST, HOSTILE, Behaviour
+from validator.simulation.miner_server import (
+    HOST,
+    PATHS,
+    MinerServer,
+    self_signed_tls,
+)
+
+pytestmark = pytest.mark.real
+
+VALIDATOR = Hotkey.from_seed(b"\x22" * 32)
+MINER = Hotkey.from_seed(b"\x11" * 32).address
+QUESTION = AskMiner(
+    PATH,
+    Payload.of({"data": {"timestamp": "2015-03-17T20:00:00+00:00", "value": -1.6}}),
+    64_000,
+)
+SETTINGS = Settings(handshake_timeout=1.0, query_timeout=1.0)
+
+
+@pytest.fixture(scope="module")
+def rsa() -> RsaKey:
+    return RsaKey.generate()
+
+
+@pytest.fixture(scope="module")
+def tls() -> ssl.SSLContext:
+    return self_signed_tls()
+
+
+@asynccontextmanager
+async def client_of(
+    behaviour: Behaviour,
+    rsa: RsaKey,
+    tls: ssl.SSLContext,
+    events: list[Event],
+    spares: int = 2,
+) -> AsyncGenerator[Ref[MinerClient]]:
+    server = MinerServer(
+        uid=0,
+        hotkey=MINER,
+        behaviour=behaviour,
+        server=Server(rsa, {VALIDATOR.address: 5000.0}, PATHS),
+        seed=1,
+        hour_seconds=10.0,
+        spares=spares,
+    )
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(server.serve, tls)
+        miner = Miner(0, MINER, HOST, port)
+        reach = connect(VALIDATOR, allowed=LOOPBACK)
+        child = Child(
+            "client", lambda: MinerClient(miner, reach, SETTINGS), handler_timeout=20
+        )
+        async with System(child, on_event=[events.append]) as system:
+            yield system.ref(child)
+        nursery.cancel_scope.cancel()
+
+
+def kind_of(result: Result) -> FailureKind | None:
+    if isinstance(result, MinerAnswered):
+        forecast = parse_answer(result.answer)
+        return forecast.kind if isinstance(forecast, AnswerRefused) else None
+    assert isinstance(result, MinerFailed)
+    return result.kind
+
+
+EXPECTED: dict[Behaviour, set[FailureKind | None]] = {
+    "hanging": {"timeout"},
+    "refusing": {"refused"},
+    "garbage": {"malformed"},
+    "nan": {"not_finite"},
+    "wrong_shape": {"wrong_shape"},
+    "reset": {"unreachable"},
+    "half_open": {"timeout"},
+    "slow_loris": {"timeout"},
+    "truncated": {"malformed"},
+    "never_ending": {"malformed"},
+    "oversize": {"malformed"},
+    "bomb": {"malformed"},
+    "crumbs": {"malformed"},
+    "deep": {"malformed"},
+    "wrong_key": {"refused"},
+    "replayed_nonce": {"refused"},
+    "clock_119": {None},
+    "clock_121": {"refused"},
+    "new_certificate": {None},
+    "redirect": {"refused"},
+}
+
+
+def test_every_bad_behaviour_is_expected_to_fail_somehow() -> None:
+    assert EXPECTED.keys() == {*DISHONEST, *HOSTILE}
+
+
+@pytest.mark.parametrize("behaviour", EXPECTED)
+async def test_a_hostile_miner_fails_by_its_kind_and_the_client_lives_on(
+    rsa: RsaKey, tls: ssl.SSLContext, events: list[Event], behaviour: Behaviour
+) -> None:
+    async with client_of(behaviour, rsa, tls, events) as client:
+        begin = trio.current_time()
+        first = await client.ask(QUESTION)
+        assert trio.current_time() - begin < 5
+        second = await client.ask(QUESTION)
+
+    assert {kind_of(first), kind_of(second)} == EXPECTED[behaviour]
+
+
+@pytest.mark.parametrize("behaviour", ["reset", "slow_loris", "bomb", "redirect"])
+async def test_a_miner_may_be_hostile_from_its_first_word_on(
+    rsa: RsaKey, tls: ssl.SSLContext, events: list[Event], behaviour: Behaviour
+) -> None:
+    async with client_of(behaviour, rsa, tls, events, spares=0) as client:
+        failed = await client.ask(ShakeHands())
+
+    assert isinstance(failed, MinerFailed)
+    assert failed.phase == "handshake"
+    assert {failed.kind} == EXPECTED[behaviour]
+
+
+async def test_another_certificate_is_reported_each_time_and_believed(
+    rsa: RsaKey, tls: ssl.SSLContext, events: list[Event]
+) -> None:
+    async with client_of("new_certificate", rsa, tls, events) as client:
+        for _ in range(3):
+            assert isinstance(await client.ask(QUESTION), MinerAnswered)
+
+    changes = [event for event in events if isinstance(event, CertificateChanged)]
+    assert len(changes) == 2, "the second and the third question"
+
+
+@pytest.mark.parametrize(("behaviour", "ahead"), [("clock_119", 119), ("honest", 0)])
+async def test_how_far_the_clocks_are_apart_is_read_off_the_answer(
+    rsa: RsaKey,
+    tls: ssl.SSLContext,
+    events: list[Event],
+    behaviour: Behaviour,
+    ahead: float,
+) -> None:
+    async with client_of(behaviour, rsa, tls, events) as client:
+        result = await client.ask(QUESTION)
+
+    assert isinstance(result, MinerAnswered)
+    assert result.clock_offset == pytest.approx(ahead, abs=2)
