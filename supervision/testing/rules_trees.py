@@ -259,7 +259,8 @@ def children_start_and_stop_in_order(run: Run) -> Iterator[str]:
     for node in run.nodes.values():
         if node.kind != "dynamic" and node.policy is not None:
             yield from _first_starts(run, node)
-            if not run.interrupted:
+            # The workers of a pool do not need each other, and stop at once.
+            if node.kind != "pool" and not run.interrupted:
                 yield from _last_stops(run, node)
 
 
