@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -23,11 +23,13 @@ from supervision import (
 from validator.actors.connection import Patience
 from validator.actors.database import Tuning, database
 from validator.actors.geomagnetic import Geomagnetic
+from validator.actors.lease import LeaseHolder
 from validator.actors.metagraph import MetagraphFollower
 from validator.actors.questions import Database
+from validator.actors.retention import Retention
 from validator.actors.rounds import Rounds, miner_policy
 from validator.actors.weights import WeightSetter
-from validator.ports import Calendar, Chain, Connect, DstSource, OpenDatabase
+from validator.ports import Calendar, Chain, Connect, DstSource, OpenDatabase, OpenLease
 from validator.settings import Settings
 
 # A database that is being restarted is away for half a minute: the tree must not give
@@ -44,6 +46,7 @@ class Ports:
     chain: Chain
     connect: Connect
     open_database: OpenDatabase
+    open_lease: OpenLease
     dst: DstSource
     calendar: Calendar
 
@@ -71,7 +74,7 @@ def build(
     ``services`` are started before, and stopped after, everything else but the
     watchdog.
     """
-    chain, calendar, metrics = ports.chain, ports.calendar, Metrics()
+    metrics = Metrics()
     watchdog = Child(
         "watchdog",
         lambda: Watchdog(
@@ -82,21 +85,62 @@ def build(
             loop_hard=settings.loop_hard_limit,
         ),
     )
+    roles = make_roles(ports, settings, lambda: system)
+    system = System(
+        watchdog,
+        *services,
+        *roles.children,
+        name="validator",
+        intensity=PATIENT,
+        backoff=QUICK,
+        on_event=[metrics, *on_event],
+        measure=Meter(),
+        random=random,
+    )
+    return Validator(system, watchdog, roles.database, roles.tasks)
+
+
+@attrs.frozen
+class Roles:
+    """What a validator consists of, without a watchdog or a system round it."""
+
+    children: Sequence[Child[Any]]
+    """Of the root, in this order."""
+    database: Child[Database]
+    tasks: Child[Supervisor]
+
+
+def make_roles(ports: Ports, settings: Settings, system: Callable[[], System]) -> Roles:
+    """Make the actors' roles. ``system`` gives that which they will be part of."""
+    chain, calendar = ports.chain, ports.calendar
     tuning = Tuning(
         patience=Patience(question=settings.database_timeout),
         intensity=PATIENT,
         backoff=QUICK,
     )
-    tree = database(ports.open_database, lambda: system, tuning)
+    tree = database(ports.open_database, system, tuning)
     store = tree.connections
+    lease = Child(
+        "lease",
+        lambda: LeaseHolder(
+            ports.open_lease, database=system().ref(store), settings=settings
+        ),
+    )
+    retention = Child(
+        "retention",
+        lambda: Retention(
+            database=system().ref(store), calendar=calendar, settings=settings
+        ),
+    )
     miners = Child("miners", Supervisor)
     breakers = Child("breakers", lambda: Breakers(miner_policy), mailbox=1024)
-    rounds = Child("rounds", lambda: Rounds(system.ref(breakers), settings))
+    rounds = Child("rounds", lambda: Rounds(system().ref(breakers), settings))
     weights = Child(
         "weights",
         lambda: WeightSetter(
             chain=chain,
-            database=system.ref(store),
+            database=system().ref(store),
+            lease=system().ref(lease),
             calendar=calendar,
             settings=settings,
         ),
@@ -105,8 +149,8 @@ def build(
         "metagraph",
         lambda: MetagraphFollower(
             chain=chain,
-            database=system.ref(store),
-            miners=system.ref(miners),
+            database=system().ref(store),
+            miners=system().ref(miners),
             connect=ports.connect,
             calendar=calendar,
             settings=settings,
@@ -117,10 +161,10 @@ def build(
     geomagnetic = Child(
         "geomagnetic",
         lambda: Geomagnetic(
-            database=system.ref(store),
-            metagraph=system.ref(metagraph),
-            rounds=system.ref(rounds),
-            weights=system.ref(weights),
+            database=system().ref(store),
+            metagraph=system().ref(metagraph),
+            rounds=system().ref(rounds),
+            weights=system().ref(weights),
             source=ports.dst,
             calendar=calendar,
             settings=settings,
@@ -128,24 +172,10 @@ def build(
         start_timeout=settings.database_timeout,
         cleanup=10,
     )
-    tasks = Child("tasks", lambda: _group(weights, geomagnetic))
-    system = System(
-        watchdog,
-        *services,
-        tree.supervisor,
-        miners,
-        breakers,
-        rounds,
-        Child("chain", lambda: _group(metagraph)),
-        tasks,
-        name="validator",
-        intensity=PATIENT,
-        backoff=QUICK,
-        on_event=[metrics, *on_event],
-        measure=Meter(),
-        random=random,
-    )
-    return Validator(system, watchdog, store, tasks)
+    tasks = Child("tasks", lambda: _group(weights, geomagnetic, retention))
+    metagraphs = Child("chain", lambda: _group(metagraph))
+    children = tree.supervisor, lease, miners, breakers, rounds, metagraphs, tasks
+    return Roles(children, store, tasks)
 
 
 def _group(*children: Child[Any]) -> Supervisor:

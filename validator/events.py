@@ -309,3 +309,49 @@ class RowsReset(ValidatorEvent):
 
     text = "Reset hanging database operations"
     rows: int
+
+
+@attrs.frozen
+class LeaseTaken(ValidatorEvent):
+    """From now on it is this validator that sets weights."""
+
+    text = "lease.taken"
+
+
+@attrs.frozen
+class LeaseElsewhere(ValidatorEvent):
+    """Another validator runs with the same database and hotkey."""
+
+    text = (
+        "Another validator is running with this database and hotkey; "
+        "this one sets no weights"
+    )
+    level = "error"
+
+
+@attrs.frozen
+class LeaseUncertain(ValidatorEvent):
+    """The lease may be lost with its connection; until it is taken anew, no weights."""
+
+    text = "lease.uncertain"
+    level = "warning"
+    why: str
+
+
+@attrs.frozen
+class Pruned(ValidatorEvent):
+    """What is older than what is kept was deleted from the database."""
+
+    text = "database.pruned"
+    rows: int
+    """Hours, targets and score rows, each with all that belonged to it."""
+    before: datetime
+
+
+@attrs.frozen
+class PruningPostponed(ValidatorEvent):
+    """The database could not do it now; it is tried again."""
+
+    text = "database.pruning_postponed"
+    level = "warning"
+    why: str

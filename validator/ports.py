@@ -345,3 +345,22 @@ OpenDatabase = Callable[[], AbstractAsyncContextManager[OpenStore]]
 
 All connections have to be closed before the block ends; those that are not are lost.
 """
+
+
+class Lease(Protocol):
+    """The right to act for a hotkey, which only one validator has at a time."""
+
+    async def take(self) -> bool:
+        """Take it, unless somebody else has it; tell whether it is ours.
+
+        Whoever has it may take it again and again, and so knows that it still has it.
+
+        Raises:
+            StoreUnavailable: the connection is lost, and the lease with it.
+            TimeoutError: so it may be.
+        """
+        ...
+
+
+OpenLease = Callable[[], AbstractAsyncContextManager[Lease]]
+"""Connects to whoever gives the lease out; gives it back at the end of the block."""

@@ -29,6 +29,12 @@ class Settings:
     """Data time between two looks at who is registered."""
     weights_interval: timedelta = timedelta(minutes=1)
     """Data time between two tries to set weights that were refused or are too soon."""
+    lease_interval: float = 10.0
+    """Between two looks whether the lease is ours."""
+    keep: timedelta = timedelta(days=30)
+    """What is about times longer ago is deleted from the database."""
+    prune_interval: timedelta = timedelta(hours=1)
+    """Data time between two deletions of what is older."""
     watch_interval: float = 30.0
     """Between two looks of the watchdog at the whole tree."""
     loop_limit: float = 1.0

@@ -28,6 +28,7 @@ from validator.domain.schedule import HOUR
 from validator.domain.scoring import Prediction, ScoredHour
 from validator.events import (
     HourScored,
+    LeaseElsewhere,
     MinerLeft,
     NobodyAnswered,
     QuestionSkipped,
@@ -41,6 +42,7 @@ from validator.settings import Settings
 from validator.simulation.behaviours import Behaviour, parse_question, react
 from validator.simulation.calendar import SimulatedCalendar
 from validator.simulation.chain import Registration, SimulatedChain
+from validator.simulation.leases import MemoryLeases
 from validator.simulation.store import MemoryStore
 
 FIRST = datetime(2015, 3, 17, 20, tzinfo=UTC)
@@ -101,6 +103,7 @@ class World:
     series: Mapping[datetime, Nanotesla] = attrs.field(factory=lambda: DAY)
     later: tuple[Registration, ...] = ()
     store: MemoryStore = attrs.field(factory=MemoryStore)
+    leases: MemoryLeases = attrs.field(factory=MemoryLeases)
     events: list[Event] = attrs.field(factory=list[Event])
     sink: Callable[[Event], None] | None = None
 
@@ -125,6 +128,7 @@ class World:
             chain=self.chain,
             connect=self._connect,
             open_database=self.store.database,
+            open_lease=self.leases.open,
             dst=DstFiles(self.series),
             calendar=self.calendar,
         )
@@ -345,3 +349,18 @@ async def test_exits_of_the_tree_are_orderly(caplog: pytest.LogCaptureFixture) -
         exit_ = await validator.system.stop(validator.tasks)
     assert exit_ == Exit("shutdown")
     assert caplog.text == ""
+
+
+async def test_of_two_validators_with_one_hotkey_only_one_sets_weights() -> None:
+    first = World(cast("honest"))
+    second = World(cast("honest"), store=first.store, leases=first.leases)
+    async with second.running():
+        async with first.running():
+            await trio.sleep(3.5 * 3600)
+        told = [e for w in (first, second) for e in w.all(LeaseElsewhere)]
+        (loser,) = [w for w in (first, second) if not w.all(WeightsSet)]
+        assert len(told) == len(loser.all(LeaseElsewhere)) == 1
+        assert loser.chain.weights == {}
+        await trio.sleep(3600)
+
+    assert second.all(WeightsSet), "who is left takes over"

@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from actors import Actor, Ref, Tell
+from validator.actors.lease import LeaseHolder, MaySetWeights
 from validator.actors.questions import Database, KnownMiners, ScoreRows
 from validator.domain.weights import WINDOW, compute_weights, quantise
 from validator.events import NothingEarned, WeightsPostponed, WeightsSet
@@ -26,8 +27,8 @@ class WeightSetter(Actor):
     """Sets weights after every change of the scores, as soon as the chain allows.
 
     Weights are computed when they can be set, never before: what is submitted is
-    always the newest. Its first incarnation also submits what an earlier process
-    may have left unsubmitted.
+    always the newest. They are not set unless the lease is ours. Its first incarnation
+    also submits what an earlier process may have left unsubmitted.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class WeightSetter(Actor):
         *,
         chain: Chain,
         database: Ref[Database],
+        lease: Ref[LeaseHolder],
         calendar: Calendar,
         settings: Settings,
     ) -> None:
         self._chain = chain
         self._database = database
+        self._lease = lease
         self._calendar = calendar
         self._settings = settings
         # Set from the start, for scores may have changed before this incarnation.
@@ -74,6 +77,9 @@ class WeightSetter(Actor):
             if not weights:
                 self.ctx.emit(NothingEarned(path, len(rows)))
                 return True
+            if not await self._lease.ask(MaySetWeights(), timeout=limit):
+                self.ctx.emit(WeightsPostponed(path, "the lease is not ours"))
+                return False
             try:
                 block = await self._chain.set_weights(weights)
             except WeightsRefused as refusal:

@@ -27,6 +27,7 @@ from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.crypto import Hotkey
 from validator.adapters.fiber.transport import connect
 from validator.adapters.postgres import check_dsn, postgres
+from validator.adapters.postgres_lease import postgres_lease
 from validator.app import Ports, build
 from validator.domain.dst import scaled
 from validator.domain.metagraph import Miner
@@ -252,10 +253,12 @@ class _Run:
     async def _validate(self, app: App, subnet: Subnet) -> None:
         calendar = SimulatedCalendar(self.plan.first - LEAD, hour=self.options.hour)
         chain = SimulatedChain(self._registrations(subnet), calendar=calendar)
+        dsn, hotkey = self.database.dsn, self._hotkey()
         ports = Ports(
             chain=chain,
-            connect=connect(self._hotkey(), allowed=LOOPBACK),
-            open_database=postgres(self.database.dsn, schema=SCHEMA, fresh=True),
+            connect=connect(hotkey, allowed=LOOPBACK),
+            open_database=postgres(dsn, schema=SCHEMA, fresh=True),
+            open_lease=postgres_lease(dsn, schema=SCHEMA, hotkey=hotkey.address),
             dst=DstFiles(self.plan.series),
             calendar=calendar,
         )
