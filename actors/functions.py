@@ -163,7 +163,7 @@ class Inbox(Generic[P_co]):
             if found is None and not life.suspended:
                 found = self._find(box.user, kinds)
                 if box.waiting:
-                    box.admit()
+                    box.admit(box.clock())
             if found is not None:
                 self._latest = found
                 return found

@@ -150,7 +150,8 @@ class Mailbox(Record):
 
     def queue_up(self, who: Sender | Call) -> None:
         """Stand in the line for room."""
-        self.note_high()
+        if not self.is_high:
+            self.note_high()
         if self.waiting is _NOBODY:
             self.waiting = OrderedDict()
         self.waiting[who] = self.clock()
@@ -249,7 +250,7 @@ class Mailbox(Record):
             # A stuck reader skips nothing: do not let what was abandoned pile up.
             self._keep(lambda item: not (type(item) is Call and item.task is None))
             self.room = self.capacity
-        self.admit()
+        self.admit(self.clock())
 
     def _keep(self, wanted: Callable[[Any], bool]) -> list[Any]:
         """Drop from the user lane what is not wanted, and return it."""
@@ -280,14 +281,14 @@ class Mailbox(Record):
             self.is_high = False
             self.emit(MailboxNormal(self.path, self.length, self.capacity))
 
-    def admit(self) -> None:
+    def admit(self, now: float) -> None:
         """Move messages that wait into the room there is, first come first served.
 
         The message moves before its sender wakes: it is either withdrawn or
         accepted, never both, and the capacity is exact. An asker is not woken here;
-        its reply does that.
+        its reply does that. ``now`` is by `clock`.
         """
-        user, waiting, room, now = self.user, self.waiting, self.room, self.clock()
+        user, waiting, room = self.user, self.waiting, self.room
         while waiting and len(user) < room:
             who, since = waiting.popitem(last=False)
             self.room_wait_time += now - since
@@ -344,7 +345,7 @@ class Mailbox(Record):
             else:
                 ended = "the incarnation it was meant for has ended"
                 item.settle(Error(ActorGone(self.path, item.message, ended)))
-        self.admit()
+        self.admit(self.clock())
 
     def close(self, exit_: Exit) -> None:
         """Stopped for good: whoever waits is told so, at once. Idempotent."""

@@ -151,7 +151,7 @@ class Reader:
                         item, put_at = user.popleft()
                         waited += now - put_at
                         if box.waiting:
-                            box.admit()
+                            box.admit(now if box.clock is not float else 0.0)
                     else:
                         break
                     call = message = None

@@ -119,15 +119,15 @@ class Ref(Generic[P_co]):
             Unhandled: the receiver is known to have no handler for it.
         """
         box = self._mailbox
-        if (
-            type(message) in box.accepts
-            and len(box.user) < box.room
-            and get_ident() == box.runtime.thread
-        ):
-            box.user.append((message, box.clock()))
-            if box.parked is not None:
-                box.wake()
-        elif not _put(box, message, message):
+        is_full = False
+        if type(message) in box.accepts and get_ident() == box.runtime.thread:
+            if len(box.user) < box.room:
+                box.user.append((message, box.clock()))
+                if box.parked is not None:
+                    box.wake()
+                return
+            is_full = box.room >= 0 and box.overflow == "wait"
+        if is_full or not _put(box, message, message):
             if serving.get() is None:  # the usual case, and this is a hot path too
                 await box.put_later(message)
             else:
