@@ -150,13 +150,13 @@ class Incarnation(Reader):
         return exit_
 
     async def _end_tasks(self, exit_: Exit) -> None:
-        # Bounded by the limits of what is ended here: every child has budgets, and a
-        # task that shields itself would hold up its nursery anyway.
+        # There are some, or were. Bounded by the limits of what is ended here: every
+        # child has budgets, and a task that shields itself would hold up its nursery
+        # anyway.
         with trio.CancelScope(shield=True):
             if self.actor is not None:
                 await self.actor.leave(exit_)
-            if (over := self.workshop.close()) is not None:
-                await over.wait()
+            await cast("trio.Event", self.workshop.close()).wait()
 
     async def _until_end(self) -> Exit:
         while True:

@@ -55,6 +55,15 @@ async def test_senders_wait_for_room_in_the_order_they_came() -> None:
     assert log == [0, 1, 2, 3, 4, 5, 6]
 
 
+async def test_whoever_has_nothing_to_do_is_woken_by_each_message() -> None:
+    log: list[int] = []
+    async with open_actor(lambda: Slow(log)) as slow:
+        for n in range(3):
+            await slow.send(Put(n))
+            await trio.sleep(2)
+            assert log == [*range(n + 1)]
+
+
 async def test_a_cancelled_sender_did_not_send() -> None:
     log: list[int] = []
     async with open_actor(lambda: Slow(log), mailbox=1) as slow:
