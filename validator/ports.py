@@ -18,7 +18,7 @@ from validator.domain.answers import FailureKind
 from validator.domain.dst import DstSeries
 from validator.domain.metagraph import Metagraph, Miner
 from validator.domain.payload import Payload
-from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
+from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
 from validator.domain.soil import (
     MINERS_AT_ONCE,
     REGIONS_AT_ONCE,
@@ -305,8 +305,8 @@ class Store(SoilStore, Protocol):
         """
         ...
 
-    async def score_rows(self, since: datetime) -> Sequence[ScoreRow]:
-        """Scored hours >= ``since``, oldest first, with the scores of known miners."""
+    async def score_rows(self, since: datetime) -> Sequence[EarnedRow]:
+        """What was scored about times >= ``since``, oldest first, by known miners."""
         ...
 
     async def processing_rows(self) -> int:

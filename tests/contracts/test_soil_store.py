@@ -8,7 +8,7 @@ import pytest
 
 from validator.adapters.postgres import postgres_opener
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import ScoreRow
+from validator.domain.scoring import EarnedRow
 from validator.domain.soil import (
     CELLS,
     DueTarget,
@@ -142,7 +142,7 @@ async def test_scores_close_the_target_and_drop_what_is_of_no_more_use(
         await store.record_soil_scores(ScoredTarget(T, scores))
         await store.record_soil_scores(ScoredTarget(T, ()))
 
-        row = ScoreRow("soil_moisture", T, {1: 0.5, 2: 0.5})
+        row = EarnedRow("soil_moisture", T, {"a": 0.5, "b": 0.5})
         assert await store.score_rows(T) == (row,)
         assert await store.unsent_regions(T) == ()
         assert await store.soil_forecasts(T, 0) == ()
@@ -208,5 +208,5 @@ async def test_a_newcomer_inherits_no_forecast(opener: OpenStore) -> None:
         await store.register_miner(miner(1, "new"))
 
         assert await store.soil_forecasts(T, 0) == ()
-        row = ScoreRow("soil_moisture", LATER, {})
+        row = EarnedRow("soil_moisture", LATER, {})
         assert await store.score_rows(T) == (row,)

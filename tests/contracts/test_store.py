@@ -9,7 +9,7 @@ import pytest
 from validator.adapters.postgres import postgres_opener
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, Score, ScoredHour, ScoreRow
+from validator.domain.scoring import EarnedRow, Prediction, Score, ScoredHour
 from validator.ports import PRUNED_AT_ONCE, OpenStore
 from validator.simulation.store import MemoryStore
 
@@ -64,7 +64,7 @@ async def test_a_newcomer_inherits_nothing(opener: OpenStore) -> None:
         await store.register_miner(miner(1, "new"))
 
         assert await store.miners() == (miner(1, "new"),)
-        assert await store.score_rows(HOUR) == (ScoreRow("geomagnetic", HOUR, {}),)
+        assert await store.score_rows(HOUR) == (EarnedRow("geomagnetic", HOUR, {}),)
         claimed = await store.claim_predictions(NEXT_HOUR, owner="geo", incarnation=1)
         assert claimed == ()
 
@@ -76,7 +76,7 @@ async def test_a_miner_that_comes_back_starts_from_nothing(opener: OpenStore) ->
         await store.forget_miner("a")
         await store.register_miner(miner(1, "a"))
 
-        assert await store.score_rows(HOUR) == (ScoreRow("geomagnetic", HOUR, {}),)
+        assert await store.score_rows(HOUR) == (EarnedRow("geomagnetic", HOUR, {}),)
 
 
 async def test_a_known_miner_that_takes_anothers_uid_keeps_what_it_earned(
@@ -91,7 +91,7 @@ async def test_a_known_miner_that_takes_anothers_uid_keeps_what_it_earned(
 
         assert await store.miners() == (miner(2, "a"),)
         (row,) = await store.score_rows(HOUR)
-        assert row.scores == {2: 0.25}
+        assert row.scores == {"a": 0.25}
 
 
 async def test_predictions_of_unknown_miners_are_dropped(opener: OpenStore) -> None:
@@ -163,7 +163,7 @@ async def test_scores_replace_the_predictions_of_the_hour(opener: OpenStore) -> 
 
         assert await store.processing_rows() == 0
         assert await store.score_rows(HOUR) == (
-            ScoreRow("geomagnetic", HOUR, {1: 1.0}),
+            EarnedRow("geomagnetic", HOUR, {"a": 1.0}),
         )
         assert await store.pending_hours(LATER) == (NEXT_HOUR,)
 
@@ -175,7 +175,7 @@ async def test_scores_of_an_hour_are_recorded_once(opener: OpenStore) -> None:
         await store.record_scores(outcome(("a", 1.0)))
 
         assert await store.score_rows(HOUR) == (
-            ScoreRow("geomagnetic", HOUR, {1: 0.5}),
+            EarnedRow("geomagnetic", HOUR, {"a": 0.5}),
         )
 
 

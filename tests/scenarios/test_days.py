@@ -193,7 +193,7 @@ async def test_a_newcomer_inherits_nothing_of_its_predecessor() -> None:
     assert world.chain.weights.keys() == {0, 2}
     rows = await world.store.score_rows(FIRST)
     assert len(rows) == 8
-    assert all(row.scores.keys() == {0, 2} for row in rows)
+    assert all(row.scores.keys() == {"hotkey-0", "hotkey-2"} for row in rows)
 
 
 async def test_a_port_that_moved_costs_a_miner_nothing() -> None:
@@ -205,7 +205,7 @@ async def test_a_port_that_moved_costs_a_miner_nothing() -> None:
 
     assert world.all(MinerLeft) == []
     rows = await world.store.score_rows(FIRST)
-    assert [row.scores.keys() for row in rows] == [{0, 1}] * 5
+    assert [row.scores.keys() for row in rows] == [{"hotkey-0", "hotkey-1"}] * 5
 
 
 async def test_a_value_that_is_missing_is_waited_for_and_no_other_is_taken() -> None:

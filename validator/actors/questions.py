@@ -16,7 +16,7 @@ import attrs
 from actors import Ask
 from actors.events import Event
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
+from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
 from validator.events import RowsReset
 from validator.ports import Store
 
@@ -158,13 +158,13 @@ class ReleaseClaims(Question[int]):
 
 
 @attrs.frozen
-class ScoreRows(Question[Sequence[ScoreRow]]):
+class ScoreRows(Question[Sequence[EarnedRow]]):
     """See `Store.score_rows`."""
 
     abandon = "cancel"
     since: datetime
 
-    def put(self, store: Store) -> Awaitable[Sequence[ScoreRow]]:
+    def put(self, store: Store) -> Awaitable[Sequence[EarnedRow]]:
         return store.score_rows(self.since)
 
 

@@ -9,7 +9,7 @@ import trio
 
 from actors import Actor, Ref, Tell
 from validator.actors.lease import LeaseHolder, MaySetWeights
-from validator.actors.questions import Database, KnownMiners, ScoreRows
+from validator.actors.questions import Database, ScoreRows
 from validator.domain.weights import WINDOW, compute_weights, quantise
 from validator.events import NothingEarned, WeightsPostponed, WeightsSet
 from validator.ports import Calendar, Chain, WeightsRefused
@@ -70,9 +70,11 @@ class WeightSetter(Actor):
             self._changed = trio.Event()
             now, limit = self._calendar.now(), self._settings.database_timeout
             rows = await self._database.ask(ScoreRows(now - WINDOW), timeout=limit)
-            miners = await self._database.ask(KnownMiners(), timeout=limit)
-            uids = [miner.uid for miner in miners]
-            weights = quantise(compute_weights(rows, now=now, uids=uids))
+            # Who sits where is asked of the chain, and last: a newcomer may have come
+            # since anybody looked, and must not get what its predecessor earned.
+            seats = {m.hotkey: m.uid for m in (await self._chain.metagraph()).miners}
+            seated = [row.seated(seats) for row in rows]
+            weights = quantise(compute_weights(seated, now=now, uids=[*seats.values()]))
             path = self.ctx.me.path
             if not weights:
                 self.ctx.emit(NothingEarned(path, len(rows)))

@@ -11,7 +11,7 @@ import attrs
 from validator.adapters.postgres_soil import PostgresSoil
 from validator.adapters.postgres_units import Connection, known_miners
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
+from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
 from validator.ports import PRUNED_AT_ONCE
 
 
@@ -145,21 +145,24 @@ class PostgresStore(PostgresSoil):
 
         return await self._session.run("release claims", unit)
 
-    async def score_rows(self, since: datetime) -> Sequence[ScoreRow]:
-        async def unit(connection: Connection) -> Sequence[ScoreRow]:
+    async def score_rows(self, since: datetime) -> Sequence[EarnedRow]:
+        async def unit(connection: Connection) -> Sequence[EarnedRow]:
             found = await connection.fetch(
-                "SELECT task, target_time, uid, score FROM score_rows "
+                "SELECT task, target_time, hotkey, score FROM score_rows "
                 "LEFT JOIN scores USING (task, target_time) "
-                "LEFT JOIN miners USING (hotkey) "
-                "WHERE target_time >= $1 ORDER BY target_time, task, uid",
+                "WHERE target_time >= $1 ORDER BY target_time, task",
                 since,
             )
             rows = groupby(found, key=lambda row: (row["task"], row["target_time"]))
             return tuple(
-                ScoreRow(
+                EarnedRow(
                     task,
                     at,
-                    {s["uid"]: s["score"] for s in scores if s["score"] is not None},
+                    {
+                        s["hotkey"]: s["score"]
+                        for s in scores
+                        if s["hotkey"] is not None
+                    },
                 )
                 for (task, at), scores in rows
             )

@@ -63,6 +63,24 @@ class ScoredHour:
 
 
 @attrs.frozen
+class EarnedRow:
+    """One scored question as it is kept: hotkey -> score, wherever the miner sits."""
+
+    task: Task
+    at: datetime
+    scores: Mapping[str, float]
+
+    def seated(self, uids: Mapping[str, int]) -> ScoreRow:
+        """The row with hotkeys at these uids; those that have none are left out."""
+        scores = {
+            uids[hotkey]: score
+            for hotkey, score in self.scores.items()
+            if hotkey in uids
+        }
+        return ScoreRow(self.task, self.at, scores)
+
+
+@attrs.frozen
 class ScoreRow:
     """One scored question as the weights see it: uid -> score.
 

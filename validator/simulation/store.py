@@ -11,7 +11,7 @@ import trio
 
 from validator.domain.dst import Nanotesla
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, ScoredHour, ScoreRow
+from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
 from validator.ports import PRUNED_AT_ONCE, OpenStore, Store
 from validator.simulation.soil_store import Claim, MemorySoil
 
@@ -138,10 +138,10 @@ class MemoryStore(MemorySoil):
                 released += 1
         return released
 
-    async def score_rows(self, since: datetime) -> Sequence[ScoreRow]:
+    async def score_rows(self, since: datetime) -> Sequence[EarnedRow]:
         await trio.lowlevel.checkpoint()
         return tuple(
-            ScoreRow(task, at, {self._miners[key].uid: s for key, s in scores.items()})
+            EarnedRow(task, at, dict(scores))
             for (at, task), scores in sorted(
                 self._rows.items(), key=lambda item: item[0]
             )
