@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -57,5 +56,4 @@ class DynamicSupervisor(Supervisor):
             forget = StopRequested(role.name, forget=True)
             self._handle(forget, trio.current_time())
 
-    async def _stop_all(self, roles: Sequence[Role]) -> None:
-        await self._stop_at_once(roles)
+    _stop_all = Supervisor._stop_at_once

@@ -166,8 +166,7 @@ class Pool(Supervisor):
                 return role
         return None
 
-    async def _stop_all(self, roles: Sequence[Role]) -> None:
-        await self._stop_at_once(roles)  # as none of them needs another
+    _stop_all = Supervisor._stop_at_once  # as none of them needs another
 
     def _tell(self, role: Role, event: Event) -> None:
         super()._tell(role, event)

@@ -22,11 +22,11 @@ from actors.testing import CancelReport, explore_cancellation, simulate
 PACKAGES = Path(actors.__file__).parent.parent
 
 NEVER_CANCELLED = {
-    "actors/_core/incarnation.py live": "shielded: what is ended there has limits",
+    "actors/_core/incarnation.py _end_tasks": "shielded: what ends has limits",
     "actors/host.py __aenter__": "entering a nursery never waits",
     "actors/host.py _main": "shielded: what all actors rely on outlives them",
-    "supervision/dynamic.py _stop_all": "shielded: each child has limits of its own",
     "supervision/system.py _tell_overdue": "shielded: the block is being cancelled",
+    "supervision/tree.py _stop_at_once": "shielded: each child has limits of its own",
 }
 """Where nothing can ever be cancelled, and why; one site of each."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import trio
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from senders import PLANS, Ended, Handled, Op, Plan, Question, Target, send
 
-from actors.events import Started
-from actors.testing import Schedule, Trace, World, schedules, simulate
+from actors.events import Event, Started
+from actors.testing import FIFO, Schedule, Trace, World, schedules, simulate
 from supervision import (
     Backoff,
     BreakerPolicy,
@@ -19,6 +20,14 @@ from supervision import (
     guard,
 )
 from supervision.events import BreakerClosed, BreakerHalfOpen, BreakerOpened
+
+
+@attrs.frozen
+class Asked(Event):
+    """Somebody is about to ask."""
+
+    number: int
+
 
 ASKS = PLANS.map(
     lambda plan: Plan(
@@ -32,6 +41,24 @@ ASKS = PLANS.map(
 )
 
 
+QUICK = Op("ask", "quick", 0, None, gives_up=False)
+
+LATER, MUCH_LATER = attrs.evolve(QUICK, pause=1), attrs.evolve(QUICK, pause=2)
+SLOW = attrs.evolve(QUICK, work="slow")
+
+WAITS_WHILE_IT_OPENS = Plan(
+    1,
+    "wait",
+    (
+        (QUICK, QUICK, MUCH_LATER),
+        (QUICK, LATER, attrs.evolve(SLOW, patience=0.05), LATER),
+        (QUICK, LATER, SLOW),
+    ),
+)
+"""One asks before it opens, and is handled when a probe is under way."""
+
+
+@example(WAITS_WHILE_IT_OPENS, 1, 1, FIFO)
 @settings(max_examples=2 * settings().max_examples)  # of the profile
 @given(ASKS, st.integers(1, 2), st.integers(1, 2), schedules(length=48))
 def test_it_opens_and_closes_by_its_rule_and_never_wedges(
@@ -61,6 +88,7 @@ def test_it_opens_and_closes_by_its_rule_and_never_wedges(
             async def send_all(sender: int, ops: tuple[Op, ...]) -> None:
                 for turn, op in enumerate(ops):
                     await trio.sleep(0.05 * op.pause)
+                    world.trace(Asked(ref.path, 100 * sender + turn))
                     await send(world, ref, 100 * sender + turn, op)
 
             async with trio.open_nursery() as nursery:
@@ -84,16 +112,21 @@ def judge(trace: Trace, plan: Plan, probes: int) -> None:
     )
     if not may_fail:
         assert not trace.events(BreakerOpened), "it opened, and nothing had failed"
-    half_open, under_way = False, set[int]()
+    state, before, under_way = "closed", set[int](), set[int]()
     for entry in trace:
         match entry.event:
             case BreakerHalfOpen():
-                half_open, under_way = True, set()
-            case BreakerOpened() | BreakerClosed():
-                half_open = False
+                state, under_way = "half_open", set()
+            case BreakerOpened():
+                state = "open"
+            case BreakerClosed():
+                state = "closed"
+            case Asked(_, number) if state == "closed":
+                before.add(number)  # it is no probe, however long it may have to wait
             case Handled(_, number):
                 under_way.add(number)
-                assert not half_open or len(under_way) <= probes, "too many probes"
+                if state == "half_open":
+                    assert len(under_way - before) <= probes, "too many probes"
             case Ended(_, number):
                 under_way.discard(number)
             case Started("app/target"):
