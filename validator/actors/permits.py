@@ -30,24 +30,43 @@ class Permits:
     async def take(self, size: int) -> AsyncGenerator[None]:
         """Hold one permit, and ``size`` bytes, for the length of the block."""
         size = min(size, self._size)
+        if self._line or not self._fits(size):
+            await self._wait(size)
+        else:
+            self._give(size)
+        try:
+            yield
+        finally:
+            self._take_back(size)
+
+    async def _wait(self, size: int) -> None:
         turn = trio.Event()
         self._line.append((size, turn))
-        self._admit()
         try:
             with waiting(self._ctx, "permit"):
                 await turn.wait()
-            yield
-        finally:
+        except trio.Cancelled:
             if turn.is_set():
-                self._count_left += 1
-                self._size_left += size
+                self._take_back(size)
             else:
                 self._line.remove((size, turn))
-            self._admit()
+                self._admit()  # who is behind may need less
+            raise
+
+    def _fits(self, size: int) -> bool:
+        return self._count_left > 0 and size <= self._size_left
+
+    def _give(self, size: int) -> None:
+        self._count_left -= 1
+        self._size_left -= size
+
+    def _take_back(self, size: int) -> None:
+        self._count_left += 1
+        self._size_left += size
+        self._admit()
 
     def _admit(self) -> None:
-        while self._line and self._count_left and self._line[0][0] <= self._size_left:
+        while self._line and self._fits(self._line[0][0]):
             size, turn = self._line.popleft()
-            self._count_left -= 1
-            self._size_left -= size
+            self._give(size)
             turn.set()

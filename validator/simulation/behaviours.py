@@ -19,6 +19,7 @@ import attrs
 
 from validator.adapters.fiber.server import BAD_NONCE, UNKNOWN_HOTKEY
 from validator.adapters.fiber.wire import Response
+from validator.domain.answers import FailureKind
 
 Honest = Literal[
     "honest",  # a forecast, at once
@@ -55,6 +56,31 @@ HONEST: tuple[Honest, ...] = get_args(Honest)
 DISHONEST: tuple[Dishonest, ...] = get_args(Dishonest)
 HOSTILE: tuple[Hostile, ...] = get_args(Hostile)
 BEHAVIOURS: tuple[Behaviour, ...] = (*HONEST, *DISHONEST, *HOSTILE)
+
+FAILS_WITH: Mapping[Behaviour, FailureKind | None] = {
+    **dict.fromkeys(HONEST),
+    "hanging": "timeout",
+    "refusing": "refused",
+    "garbage": "malformed",
+    "nan": "not_finite",
+    "wrong_shape": "wrong_shape",
+    "reset": "unreachable",
+    "half_open": "timeout",
+    "slow_loris": "timeout",
+    "truncated": "malformed",
+    "never_ending": "malformed",
+    "oversize": "malformed",
+    "bomb": "malformed",
+    "crumbs": "malformed",
+    "deep": "malformed",
+    "wrong_key": "refused",
+    "replayed_nonce": "refused",
+    "clock_119": None,
+    "clock_121": "refused",
+    "new_certificate": None,
+    "redirect": "refused",
+}
+"""What a validator is to make of each; None: it takes the answer."""
 
 Stunt = Literal["hang", "reset", "drip", "flood", "huge"]
 """What a miner does instead of sending a response."""

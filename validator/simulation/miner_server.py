@@ -37,7 +37,7 @@ from validator.adapters.fiber.wire import (
 )
 from validator.domain.tasks.geomagnetic import PATH
 from validator.simulation.behaviours import (
-    HONEST,
+    FAILS_WITH,
     Behaviour,
     NotAQuestion,
     Question,
@@ -151,7 +151,7 @@ class MinerServer:
         if self.behaviour == "wrong_key" and request.path == PUBLIC_KEY_PATH:
             return Reaction(Response(200, public_key_body(_foreign_key(), 0.0)))
         if isinstance(asked, Response):
-            if number <= self.spares or self.behaviour in HONEST:
+            if number <= self.spares or FAILS_WITH[self.behaviour] is None:
                 return Reaction(asked)
             question = Question(datetime(2024, 1, 1, tzinfo=UTC), 0.0)
             return self._react(question)

@@ -91,7 +91,11 @@ class MinerHost:
 async def asked(host: MinerHost) -> AsyncGenerator[tuple[Network, Ref[MinerClient]]]:
     async with Network() as network:
         network.serve(HOST, MINER.port, host.respond)
-        reach = connect(VALIDATOR, time_ns=now_ns, new_client=network.client)
+        reach = connect(
+            VALIDATOR,
+            time_ns=now_ns,
+            new_transport=lambda: network.client()._transport,
+        )
         child = Child(
             "client", lambda: MinerClient(MINER, reach, SETTINGS), handler_timeout=500
         )

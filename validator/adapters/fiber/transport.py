@@ -7,9 +7,15 @@ import secrets
 import ssl
 import string
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+)
 from contextlib import asynccontextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import partial
 from typing import Any, Self, cast
 
 import attrs
@@ -26,7 +32,7 @@ from validator.domain.metagraph import Miner
 from validator.domain.payload import Payload
 from validator.ports import Connect, MinerConnection, MinerError, Seen
 
-MAX_PIECES = 2_000
+MAX_PIECES = 1_000
 """Pieces that an answer may come in: each costs us far more than the miner."""
 
 CLOSE_WITHIN = 1.0
@@ -41,7 +47,7 @@ _KEEP_IDLE = 60.0
 
 _NONCE_CHARS = string.ascii_letters + string.digits
 
-NewClient = Callable[[], httpx.AsyncClient]
+NewTransport = Callable[[], httpx.AsyncBaseTransport]
 
 
 def connect(
@@ -49,60 +55,47 @@ def connect(
     *,
     allowed: Collection[addresses.Network] = (),
     time_ns: Callable[[], int] = time.time_ns,
-    new_client: NewClient | None = None,
+    new_transport: NewTransport | None = None,
 ) -> Connect:
     """Return the port through which ``hotkey`` talks to miners.
 
-    Each connection has a client of its own, because a pool shared by hundreds of
-    hosts is walked through at every request. Nothing is sent twice: a request that
-    failed is reported, since the miner would refuse its nonce the second time.
+    Each connection has a pool of its own, because one shared by hundreds of hosts is
+    walked through at every request. Nothing is sent twice: a request that failed is
+    reported, since the miner would refuse its nonce the second time.
+
+    A miner cannot send us elsewhere, nor have anything remembered: there are no
+    redirects, proxies, netrc or cookies where there is a transport and no client.
 
     Args:
         hotkey: signs the requests.
         allowed: networks that are not public and in which miners are asked all the
             same, such as ``addresses.LOOPBACK``.
         time_ns: Unix time in ns, for the nonces; miners refuse a clock 120 s off.
-        new_client: makes the client of each connection; for networks that are
-            simulated.
+        new_transport: makes what carries each connection; for simulated networks.
     """
-    new_client = new_client or _clients()
+    if new_transport is None:
+        new_transport = partial(_Transport, _trust_anybody())
     encrypting = trio.CapacityLimiter(ENCRYPTING)
 
     @asynccontextmanager
     async def connection(miner: Miner) -> AsyncGenerator[MinerConnection]:
         refusal = addresses.refusal(miner.ip, allowed)
-        client = new_client()
+        transport = new_transport()
         session = Session(hotkey, miner.hotkey)
         try:
-            yield _Connection(client, session, miner, refusal, time_ns, encrypting)
+            yield _Connection(transport, session, miner, refusal, time_ns, encrypting)
         finally:
             with trio.move_on_after(CLOSE_WITHIN, shield=True):
-                await client.aclose()
+                await transport.aclose()
 
     return connection
 
 
-def _clients() -> NewClient:
-    trust = _trust_anybody()
-
-    def new_client() -> httpx.AsyncClient:
-        # A miner must be unable to send us elsewhere, by proxy, netrc or redirect, or
-        # to fill our memory with cookies.
-        return httpx.AsyncClient(
-            transport=_Transport(trust),
-            trust_env=False,
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )
-
-    return new_client
-
-
 @attrs.define
 class _Connection:
-    """A session and the client that carries it."""
+    """A session and what carries it."""
 
-    _client: httpx.AsyncClient
+    _transport: httpx.AsyncBaseTransport
     _session: Session
     _miner: Miner
     _refusal: str | None
@@ -136,7 +129,8 @@ class _Connection:
         if self._refusal is not None:
             raise MinerError("forbidden_address", self._refusal)
         try:
-            response = await self._client.send(self._http(request), stream=True)
+            http = self._http(request)
+            response = await self._transport.handle_async_request(http)
             try:
                 self._look_at(response)
                 return Response(response.status_code, await _read(response, limit))
@@ -147,7 +141,6 @@ class _Connection:
             raise MinerError(*_failure(error)) from error
 
     def _http(self, request: Request) -> httpx.Request:
-        # Not by the client: merging what it could add costs a third of an exchange.
         miner, large = self._miner, request.large
         host = f"[{miner.ip}]" if ":" in miner.ip else miner.ip
         size = len(request.body) if large is None else large.size
@@ -163,7 +156,7 @@ class _Connection:
             stream=_Whole(request.body)
             if large is None
             else _Pieces(large, self._encrypting),
-            # None of its own: the caller's scope limits the whole exchange.
+            # None: the caller's scope limits the whole exchange.
             extensions={"timeout": {}},
         )
 
@@ -291,7 +284,7 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     # Leaving the loop would abandon the generators of httpx, one inside the other, to
     # the garbage collector; a cancellation ends the innermost first, and so all.
     with trio.CancelScope() as enough:
-        async for chunk in response.aiter_raw():
+        async for chunk in cast("AsyncIterable[bytes]", response.stream):
             # Thousands of pieces that have arrived at once must not keep everybody
             # else waiting. Shielded: what is cancelled has to be inside httpx.
             await trio.lowlevel.cancel_shielded_checkpoint()
