@@ -32,7 +32,7 @@ _SETTINGS: Mapping[str, str] = {
     "port": "5432",
     "unix_socket_permissions": "0700",
     "cluster_name": "validator",
-    "max_connections": "20",
+    "max_connections": "40",  # ours are 15, and others may look in
     "shared_buffers": "16MB",
     "max_wal_size": "64MB",
     "io_method": "sync",  # no worker processes for a database of this size
