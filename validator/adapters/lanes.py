@@ -1,4 +1,4 @@
-"""The bridge to asyncio: the only file that knows trio-asyncio.
+"""Work for asyncio, handed over by trio tasks.
 
 What is asyncio's runs in lanes: long-lived asyncio tasks, each of which does one piece
 of work after the other. A call from trio is one wake-up of such a task, and its end one
@@ -21,7 +21,6 @@ from typing import Any, TypeAlias, TypeVar, cast
 import attrs
 import outcome
 import structlog
-import trio_asyncio
 from trio.lowlevel import (
     Abort,
     RaiseCancelT,
@@ -30,6 +29,8 @@ from trio.lowlevel import (
     reschedule,
     wait_task_rescheduled,
 )
+
+from validator.adapters.aio_loop import open_loop
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
@@ -69,8 +70,7 @@ class Lanes:
 @asynccontextmanager
 async def open_lanes() -> AsyncGenerator[Lanes]:
     """Run a loop during the block; whoever waits for it then gets `LaneClosed`."""
-    opening = trio_asyncio.open_loop()  # pyright: ignore[reportUnknownMemberType] - untyped
-    async with opening as loop:
+    async with open_loop() as loop:
         loop.set_exception_handler(_on_loop_error)
         lanes = Lanes(loop)
         try:
