@@ -39,7 +39,7 @@ from validator.actors.questions import (
 from validator.adapters import embedded
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, Score, ScoredHour, ScoreRow
+from validator.domain.scoring import EarnedRow, Prediction, Score, ScoredHour
 
 MINERS = tuple(Miner(uid, f"hotkey-{uid}", "127.0.0.1", 8000) for uid in range(256))
 HOUR = timedelta(hours=1)
@@ -144,7 +144,7 @@ async def _operate(ref: Ref[Database], kind: str, fresh: Sequence[Prediction]) -
             check(await ref.ask(ScoreRows(SCORED), timeout=60))
 
 
-def check(rows: Sequence[ScoreRow]) -> None:
+def check(rows: Sequence[EarnedRow]) -> None:
     """Make sure that they were all read."""
     if sum(len(row.scores) for row in rows) != 40 * len(MINERS):
         raise SystemExit("not all rows were read")
