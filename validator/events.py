@@ -204,6 +204,15 @@ class HourScored(ValidatorEvent):
 
 
 @attrs.frozen
+class ScoringPostponed(ValidatorEvent):
+    """Some answers about an hour are in work elsewhere; the next hour tries again."""
+
+    text = "scoring.postponed"
+    level = "warning"
+    hour: datetime
+
+
+@attrs.frozen
 class WeightsSet(ValidatorEvent):
     """The chain has accepted weights."""
 

@@ -290,11 +290,12 @@ class Store(SoilStore, Protocol):
         """
         ...
 
-    async def record_scores(self, outcome: ScoredHour) -> None:
+    async def record_scores(self, outcome: ScoredHour) -> bool:
         """Store the scores and the history of one hour; delete its predictions.
 
         Scores of hotkeys that are no longer known are dropped. An hour that is
-        already scored is left as it is.
+        already scored is left as it is. So is one with a prediction that ``outcome``
+        has no score for, as it came late or is in work elsewhere, and False returned.
         """
         ...
 

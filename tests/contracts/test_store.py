@@ -179,6 +179,22 @@ async def test_scores_of_an_hour_are_recorded_once(opener: OpenStore) -> None:
         )
 
 
+async def test_an_hour_is_not_scored_without_a_prediction_that_is_there(
+    opener: OpenStore,
+) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.register_miner(miner(2, "b"))
+        await store.save_predictions([prediction("a"), prediction("b")])
+
+        assert not await store.record_scores(outcome(("a", 1.0)))
+
+        assert await store.score_rows(HOUR) == ()
+        assert await store.pending_hours(LATER) == (HOUR,)
+        assert await store.record_scores(outcome(("a", 1.0), ("b", 0.5)))
+        assert await store.record_scores(outcome()), "it is scored already"
+
+
 async def test_a_prediction_for_a_scored_hour_is_counted_and_not_kept(
     opener: OpenStore,
 ) -> None:

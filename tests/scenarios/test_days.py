@@ -303,11 +303,11 @@ async def test_a_crash_between_claim_and_scores_is_made_good_by_the_next_life() 
     class Careless(MemoryStore):
         broken = False
 
-        async def record_scores(self, outcome: ScoredHour) -> None:
+        async def record_scores(self, outcome: ScoredHour) -> bool:
             if not self.broken:
                 self.broken = True
                 raise ValueError("a bug")
-            await super().record_scores(outcome)
+            return await super().record_scores(outcome)
 
     store = Careless()
     world = World(cast("honest", "honest"), store=store)

@@ -43,6 +43,7 @@ from validator.events import (
     RoundEnded,
     RoundStarted,
     RoundVoid,
+    ScoringPostponed,
 )
 from validator.ports import Calendar, DstSource
 from validator.settings import Settings
@@ -186,7 +187,10 @@ class Geomagnetic(Actor, ResultTaker):
             for p in predictions
         )
         outcome = ScoredHour(hour, truth, scores)
-        await self._database.ask(RecordScores(outcome), timeout=limit)
+        if not await self._database.ask(RecordScores(outcome), timeout=limit):
+            # There are answers that are not ours to score: late, or another's work.
+            self.ctx.emit(ScoringPostponed(path, hour))
+            return
         self.ctx.emit(HourScored(path, hour, truth, len(scores), outcome))
         self._weights.tell(ScoresChanged(hour))
 

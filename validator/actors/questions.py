@@ -135,12 +135,12 @@ class ClaimPredictions(Question[Sequence[Prediction]]):
 
 
 @attrs.frozen
-class RecordScores(Question[None]):
+class RecordScores(Question[bool]):
     """See `Store.record_scores`."""
 
     outcome: ScoredHour
 
-    def put(self, store: Store) -> Awaitable[None]:
+    def put(self, store: Store) -> Awaitable[bool]:
         return store.record_scores(self.outcome)
 
 

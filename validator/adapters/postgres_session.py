@@ -32,8 +32,9 @@ _NOT_A_DSN = "the DSN is not valid; expected postgresql://user@host:port/databas
 _SETTLE_LIMIT = 2.0  # seconds a broken-off unit may take to roll back
 _SERVER_LIMITS = {"57014", "55P03", "25P03", "25P04"}
 """SQLSTATEs: statement, lock, idle-in-transaction and transaction timeout."""
-_UNAVAILABLE = {"08", "53", "57"}
-"""SQLSTATE classes: connection, out of resources, operator intervention."""
+_UNAVAILABLE = {"08", "40", "53", "57"}
+"""SQLSTATE classes: connection, rolled back for the sake of another transaction, out
+of resources, operator intervention."""
 
 
 @attrs.frozen(kw_only=True)

@@ -114,18 +114,27 @@ class PostgresStore(PostgresSoil):
 
         return await self._session.run("claim predictions", unit)
 
-    async def record_scores(self, outcome: ScoredHour) -> None:
-        async def unit(connection: Connection) -> None:
-            newly_scored = await connection.fetchval(
-                "INSERT INTO geomagnetic_hours AS known (hour, truth) VALUES ($1, $2) "
-                "ON CONFLICT (hour) DO UPDATE SET truth = excluded.truth "
-                "WHERE known.truth IS NULL RETURNING true",
-                *(outcome.hour, outcome.truth),
-            )
-            if newly_scored:
-                await _store_scores(connection, outcome)
+    async def record_scores(self, outcome: ScoredHour) -> bool:
+        async def unit(connection: Connection) -> bool:
+            await _open_hours(connection, {outcome.hour})
+            if (
+                await connection.fetchval(
+                    "SELECT truth FROM geomagnetic_hours WHERE hour = $1 FOR UPDATE",
+                    outcome.hour,
+                )
+                is not None
+            ):
+                return True
+            if await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM geomagnetic_predictions "
+                "WHERE hour = $1 AND hotkey <> ALL ($2::text[]))",
+                *(outcome.hour, [score.hotkey for score in outcome.scores]),
+            ):
+                return False
+            await _store_scores(connection, outcome)
+            return True
 
-        await self._session.run("record scores", unit)
+        return await self._session.run("record scores", unit)
 
     async def release_claims(self, *, owner: str | None) -> int:
         async def unit(connection: Connection) -> int:
@@ -227,6 +236,10 @@ async def _store_scores(connection: Connection, outcome: ScoredHour) -> None:
         if score.hotkey in known
     }
     hotkeys, worth = list(kept), [score.score for score in kept.values()]
+    await connection.execute(
+        "UPDATE geomagnetic_hours SET truth = $2 WHERE hour = $1",
+        *(outcome.hour, outcome.truth),
+    )
     await connection.execute(
         "INSERT INTO score_rows (task, target_time) VALUES ('geomagnetic', $1) "
         "ON CONFLICT DO NOTHING",

@@ -111,11 +111,13 @@ class MemoryStore(MemorySoil):
             if known.claims[hotkey] == claim
         )
 
-    async def record_scores(self, outcome: ScoredHour) -> None:
+    async def record_scores(self, outcome: ScoredHour) -> bool:
         await trio.lowlevel.checkpoint()
         known = self._hours.setdefault(outcome.hour, _Hour())
         if known.truth is not None:
-            return
+            return True
+        if known.predictions.keys() - {score.hotkey for score in outcome.scores}:
+            return False
         known.truth = outcome.truth
         known.predictions.clear()
         known.claims.clear()
@@ -123,6 +125,7 @@ class MemoryStore(MemorySoil):
         for score in outcome.scores:
             if score.hotkey in self._miners:
                 row.setdefault(score.hotkey, score.score)
+        return True
 
     async def release_claims(self, *, owner: str | None) -> int:
         await trio.lowlevel.checkpoint()

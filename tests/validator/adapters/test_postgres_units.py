@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import attrs
@@ -25,6 +25,7 @@ from validator.domain.soil import (
     SoilForecast,
     SoilScore,
 )
+from validator.ports import StoreUnavailable
 
 pytestmark = pytest.mark.real
 
@@ -84,17 +85,18 @@ async def about_to_end(
         yield
 
 
-async def test_a_prediction_that_comes_while_its_hour_is_scored_is_not_left_over(
+async def test_a_prediction_that_comes_while_its_hour_is_scored_is_not_lost(
     dsn: str,
 ) -> None:
     async with two_stores(dsn) as (one, other):
         await one.register_miner(MINER)
         await one.open_hour(HOUR)
         async with about_to_end(one, lambda s: s.save_predictions([PREDICTION])):
-            await other.record_scores(ScoredHour(HOUR, Nanotesla(-234), ()))
+            assert not await other.record_scores(ScoredHour(HOUR, Nanotesla(-234), ()))
 
+        assert await one.pending_hours(HOUR + timedelta(1)) == (HOUR,)
         claim = one.claim_predictions(HOUR, owner="geo", incarnation=1)
-        assert await claim == ()
+        assert await claim == (PREDICTION,)
 
 
 async def test_a_forecast_that_comes_while_its_target_is_closed_is_not_left_over(
@@ -172,3 +174,33 @@ async def test_every_statement_is_prepared_once(dsn: str) -> None:
 
     assert counts[0] > 10
     assert counts == [counts[0]] * 3
+
+
+async def test_of_two_units_that_wait_for_each_other_one_is_told_that_it_was_not_done(
+    dsn: str,
+) -> None:
+    first, second = Miner(1, "a", "", 1), Miner(2, "b", "", 2)
+    errors: list[StoreUnavailable] = []
+
+    async def touch(store: PostgresStore, *hotkeys: str) -> None:
+        async def unit(connection: Connection) -> None:
+            for hotkey in hotkeys:
+                query = "UPDATE miners SET port = port WHERE hotkey = $1"
+                await connection.execute(query, hotkey)
+                await connection.execute("SELECT pg_sleep(0.2)")
+
+        try:
+            await store._session.run("touch", unit)
+        except StoreUnavailable as error:
+            errors.append(error)
+
+    async with two_stores(dsn) as (one, other):
+        await one.register_miner(first)
+        await one.register_miner(second)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(touch, one, "a", "b")
+            nursery.start_soon(touch, other, "b", "a")
+
+        (error,) = errors
+        assert "deadlock" in str(error)
+        assert await one.miners() == await other.miners() == (first, second)
