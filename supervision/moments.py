@@ -6,36 +6,39 @@ from collections.abc import Callable
 
 import trio
 
+BEGUN, SETTLED, OVER = 1, 2, 3
+"""begun: its start is over, however it went; settled: nobody has to wait for it any
+more, as it is over or stuck; over: its task has ended."""
 
-class Moment:
-    """It comes once, and several tasks may wait for it."""
 
-    __slots__ = ("_event", "has_come")
+class Course:
+    """How far one life of a child has come. Each stage includes those before it."""
 
-    def __init__(self) -> None:
-        self.has_come = False
-        self._event: trio.Event | None = None
+    __slots__ = ("_events", "stage")
 
-    def comes(self) -> None:
-        """Wake those who wait. Idempotent."""
-        self.has_come = True
-        event, self._event = self._event, None
-        if event is not None:
-            event.set()
+    def __init__(self, stage: int = 0) -> None:
+        self.stage = stage
+        self._events: dict[int, trio.Event] | None = None
 
-    async def wait(self) -> None:
-        """Wait until it has come."""
-        if self.has_come:
+    def reach(self, stage: int) -> None:
+        """Wake those who wait for it. Idempotent."""
+        self.stage = max(self.stage, stage)
+        for wanted, event in (self._events or {}).items():
+            if wanted <= stage:
+                event.set()
+
+    async def wait(self, stage: int) -> None:
+        """Wait until it has come so far."""
+        if self.stage >= stage:
             await trio.lowlevel.checkpoint()
             return
-        if self._event is None:
-            self._event = trio.Event()
-        await self._event.wait()
+        if self._events is None:
+            self._events = {}
+        await self._events.setdefault(stage, trio.Event()).wait()
 
 
-PAST = Moment()
-"""Has come already."""
-PAST.comes()
+PAST = Course(OVER)
+"""That of whoever has not been started."""
 
 
 class Occasion:

@@ -20,7 +20,7 @@ from actors._core.mailbox import STOP
 from actors.events import Cleaned
 from supervision.events import LeftOver, Restarted, StartTimedOut, Stuck
 from supervision.garbage import Collector
-from supervision.moments import PAST, Moment, Occasion
+from supervision.moments import BEGUN, OVER, PAST, SETTLED, Course, Occasion
 from supervision.plan import (
     ChildExited,
     ChildStarted,
@@ -77,13 +77,11 @@ class Role:
     __slots__ = (
         "_asked",
         "_backoff",
-        "_begun",
+        "_course",
         "_left_over",
         "_life",
-        "_over",
         "_roles",
         "_seen_off",
-        "_settled",
         "_start_limit",
         "child",
         "cleaned",
@@ -93,11 +91,13 @@ class Role:
         "goes_down",
         "is_up",
         "last",
+        "name",
         "ref",
     )
 
     def __init__(self, child: Child[Any], ref: Ref[Any], roles: Roles) -> None:
         self.child = child
+        self.name = child.name
         self.ref = ref
         self.last: Exit | None = None
         """How the latest incarnation ended."""
@@ -121,16 +121,8 @@ class Role:
         self._asked = False
         """Whether it is to stop, so that its end is no news."""
         self._seen_off = False
-        self._begun = PAST
-        # Invariant: has come iff no incarnation lives, nor will without a start().
-        self._over = PAST
-        # Invariant: has come iff there is nothing to wait for: over, or stuck.
-        self._settled = PAST
-
-    @property
-    def name(self) -> str:
-        """That of its child."""
-        return self.child.name
+        # Over iff no incarnation lives, nor will without a start().
+        self._course = PAST
 
     @property
     def state(self) -> State:
@@ -151,7 +143,7 @@ class Role:
         `StartFailed`. Once it was told to stop, nothing is but what `see_off` says.
         """
         self.is_up = self._asked = self._seen_off = False
-        self._begun, self._over, self._settled = Moment(), Moment(), Moment()
+        self._course = Course()
         self.ref._mailbox.reopen()
         self.ref._mailbox.waits_for.clear()
         if delay:
@@ -194,8 +186,7 @@ class Role:
 
     def _is_over(self) -> None:
         self.state = "stopped"
-        for moment in (self._begun, self._over, self._settled):
-            moment.comes()
+        self._course.reach(OVER)
 
     async def begun(self) -> None:
         """Wait until the start is over.
@@ -203,7 +194,7 @@ class Role:
         Raises:
             StartFailed: it did not come up.
         """
-        await self._begun.wait()
+        await self._course.wait(BEGUN)
         if not self.is_up:
             failure = self.last and self.last.failure
             if isinstance(failure, StartFailed):
@@ -266,7 +257,7 @@ class Role:
     def _has_come_up(self) -> None:
         self.is_up = True
         self._cancel_start_limit()
-        self._begun.comes()
+        self._course.reach(BEGUN)
         if self._asked:
             return
         if (number := self.ref._mailbox.incarnations) > 1:
@@ -325,7 +316,7 @@ class Role:
         self._seen_off = True
         if not await self.ended():
             self._roles.report(self, ChildStuck(self.name))
-            await self._over.wait()
+            await self._course.wait(OVER)
         self._roles.report(self, ChildStopped(self.name))
 
     async def ended(self) -> bool:
@@ -335,17 +326,17 @@ class Role:
         cancelled, and has its cleanup budget.
         """
         # Those of this life: the next may have begun by the time we wake.
-        life, over, settled = self._life, self._over, self._settled
-        await _within(self._patience(), settled)
-        if settled.has_come or life is None:
-            return over.has_come
+        life, course = self._life, self._course
+        await _within(self._patience(), course)
+        if course.stage >= SETTLED or life is None:
+            return course.stage == OVER
         if self.is_up:  # a start has been cancelled already
             self.kill(f"{self.ref.path} did not stop in time")
             parent = isinstance(life.actor, Parent)
-            await _within(math.inf if parent else self._unwinding(), settled)
-        if not settled.has_come:
+            await _within(math.inf if parent else self._unwinding(), course)
+        if course.stage < SETTLED:
             self._declare_stuck(life)
-        return over.has_come
+        return course.stage == OVER
 
     def kill(self, reason: str) -> None:
         """Cancel it, and all below it at once; their cleanups have their budgets."""
@@ -392,15 +383,14 @@ class Role:
         if life.given_up is None:  # else that has been settled before
             life.settle(exit_)
         self._roles.refuse(self.ref, exit_)
-        self._begun.comes()
-        self._settled.comes()
+        self._course.reach(SETTLED)
 
     async def _remind(self) -> None:
         # Shielded against the end of the supervisor, which waits for that task too.
         with trio.CancelScope(shield=True):
-            while not self._over.has_come:
+            while self._course.stage < OVER:
                 with trio.move_on_after(REMIND):
-                    await self._over.wait()
+                    await self._course.wait(OVER)
                     return
                 self._roles.emit(self._stuck_at())
 
@@ -413,13 +403,13 @@ class Role:
 
     async def over(self) -> None:
         """Wait until no task of it lives."""
-        await self._over.wait()
+        await self._course.wait(OVER)
 
     def _stuck_at(self) -> Stuck:
         stack = self._life.stack() if self._life is not None else ()
         return Stuck(self.ref.path, self.ref._mailbox.incarnations, stack)
 
 
-async def _within(seconds: float, moment: Moment) -> None:
+async def _within(seconds: float, course: Course) -> None:
     with trio.move_on_after(seconds):
-        await moment.wait()
+        await course.wait(SETTLED)
