@@ -16,7 +16,6 @@ import trio
 import validator
 from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.transport import connect
-from validator.adapters.fiber.wire import MAX_BODY
 from validator.domain.metagraph import Miner
 from validator.domain.payload import Payload
 from validator.domain.tasks.geomagnetic import PATH
@@ -94,7 +93,7 @@ async def ask(subnet: Subnet, index: int) -> object:
     miner = Miner(simulated.uid, simulated.hotkey, HOST, simulated.port)
     async with connect(VALIDATOR, allowed=LOOPBACK)(miner) as connection:
         await connection.handshake()
-        return await connection.ask(PATH, Payload.of(QUESTION), limit=MAX_BODY)
+        return await connection.ask(PATH, Payload.of(QUESTION), limit=64_000)
 
 
 @pytest.mark.real

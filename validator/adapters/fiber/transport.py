@@ -11,12 +11,13 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
     Collection,
 )
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import attrs
 import httpcore
@@ -26,11 +27,14 @@ import trio
 from validator.adapters.fiber import addresses, wire
 from validator.adapters.fiber.crypto import Hotkey, SymmetricKey
 from validator.adapters.fiber.session import Session
-from validator.adapters.fiber.wire import MAX_BODY, Body, Request, Response
+from validator.adapters.fiber.wire import Body, Request, Response
 from validator.domain.answers import FailureKind
 from validator.domain.metagraph import Miner
 from validator.domain.payload import Payload
 from validator.ports import Connect, MinerConnection, MinerError, Seen
+
+HANDSHAKE_LIMIT = 16_000
+"""Bytes of a response in a handshake that are read; a public key has some 500."""
 
 MAX_PIECES = 1_000
 """Pieces that an answer may come in: each costs us far more than the miner."""
@@ -47,6 +51,8 @@ _KEEP_IDLE = 60.0
 
 _NONCE_CHARS = string.ascii_letters + string.digits
 
+T = TypeVar("T")
+
 NewTransport = Callable[[], httpx.AsyncBaseTransport]
 
 
@@ -60,8 +66,9 @@ def connect(
     """Return the port through which ``hotkey`` talks to miners.
 
     Each connection has a pool of its own, because one shared by hundreds of hosts is
-    walked through at every request. Nothing is sent twice: a request that failed is
-    reported, since the miner would refuse its nonce the second time.
+    walked through at every request. No request is sent twice, since the miner would
+    refuse its nonce the second time. One that a connection kept from before took with
+    it to its grave is made anew, once.
 
     A miner cannot send us elsewhere, nor have anything remembered: there are no
     redirects, proxies, netrc or cookies where there is a transport and no client.
@@ -91,6 +98,10 @@ def connect(
     return connection
 
 
+class _Stale(MinerError):
+    """A connection that was kept has ended before there was a response."""
+
+
 @attrs.define
 class _Connection:
     """A session and what carries it."""
@@ -103,6 +114,8 @@ class _Connection:
     _time_ns: Callable[[], int]
     _encrypting: trio.CapacityLimiter
     seen: Seen = attrs.field(factory=Seen)
+    # Whether the exchange before ended well, so that its connection may be used again.
+    _kept: bool = False
     # Whose certificate was looked at last: it is a new one only on a new connection.
     _tls: object = None
 
@@ -111,34 +124,53 @@ class _Connection:
         return self._session.has_key
 
     async def handshake(self) -> None:
-        response = await self._exchange(self._session.begin())
+        await self._again_if_stale(self._shake_hands)
+
+    async def _shake_hands(self) -> None:
+        response = await self._exchange(self._session.begin(), HANDSHAKE_LIMIT)
         offer = self._session.offer(response, SymmetricKey.generate(), self._nonce())
-        self._session.agree(await self._exchange(offer))
+        self._session.agree(await self._exchange(offer, HANDSHAKE_LIMIT))
 
     async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
-        request = self._session.question(
-            path, payload, nonce=self._nonce(), payload_nonce=self._nonce()
-        )
-        return self._session.answer(await self._exchange(request, limit))
+        async def ask_once() -> object:
+            request = self._session.question(
+                path, payload, nonce=self._nonce(), payload_nonce=self._nonce()
+            )
+            return self._session.answer(await self._exchange(request, limit))
+
+        return await self._again_if_stale(ask_once)
+
+    async def _again_if_stale(self, work: Callable[[], Awaitable[T]]) -> T:
+        # A server may close a connection that it kept just when we write into it.
+        try:
+            return await work()
+        except _Stale:
+            return await work()
 
     def _nonce(self) -> str:
         chars = (secrets.choice(_NONCE_CHARS) for _ in range(10))
         return wire.nonce(self._time_ns(), "".join(chars))
 
-    async def _exchange(self, request: Request, limit: int = MAX_BODY) -> Response:
+    async def _exchange(self, request: Request, limit: int) -> Response:
         if self._refusal is not None:
             raise MinerError("forbidden_address", self._refusal)
+        kept, self._kept = self._kept, False
         try:
-            http = self._http(request)
-            response = await self._transport.handle_async_request(http)
-            try:
-                self._look_at(response)
-                return Response(response.status_code, await _read(response, limit))
-            finally:
-                with trio.move_on_after(CLOSE_WITHIN, shield=True):
-                    await response.aclose()
+            response = await self._transport.handle_async_request(self._http(request))
+        except httpx.TransportError as error:
+            kind, detail = _failure(error)
+            stale = kept and kind == "unreachable"
+            raise (_Stale if stale else MinerError)(kind, detail) from error
+        try:
+            self._look_at(response)
+            body = await _read(response, limit)
         except httpx.TransportError as error:
             raise MinerError(*_failure(error)) from error
+        finally:
+            with trio.move_on_after(CLOSE_WITHIN, shield=True):
+                await response.aclose()
+        self._kept = True
+        return Response(response.status_code, body)
 
     def _http(self, request: Request) -> httpx.Request:
         miner, large = self._miner, request.large

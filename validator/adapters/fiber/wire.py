@@ -35,9 +35,6 @@ OCTETS = "application/octet-stream"
 MAX_DEPTH = 32
 """How deep a peer's JSON may be nested; the protocol needs 3."""
 
-MAX_BODY = 2_000_000
-"""Bytes of a miner's answer that are read, unless a question says otherwise."""
-
 
 class WireError(ValueError):
     """A peer's bytes are not what the protocol says; tells where they stray."""

@@ -15,8 +15,7 @@ import trio
 from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.crypto import Hotkey, RsaKey
 from validator.adapters.fiber.server import Server
-from validator.adapters.fiber.transport import MAX_PIECES, connect
-from validator.adapters.fiber.wire import MAX_BODY
+from validator.adapters.fiber.transport import HANDSHAKE_LIMIT, MAX_PIECES, connect
 from validator.domain.answers import FailureKind
 from validator.domain.metagraph import Miner
 from validator.domain.payload import Payload
@@ -122,9 +121,7 @@ async def test_a_miner_answers_after_one_handshake_as_often_as_asked(
     async with simulated("honest", rsa, tls) as connection:
         await connection.handshake()
 
-        answers = [
-            await connection.ask(PATH, QUESTION, limit=MAX_BODY) for _ in range(3)
-        ]
+        answers = [await connection.ask(PATH, QUESTION, limit=64_000) for _ in range(3)]
 
         assert connection.has_key
         assert isinstance(answers[0], dict)
@@ -139,7 +136,7 @@ async def test_a_slow_miner_answers_within_a_quarter_of_an_hour(
         await connection.handshake()
         began = trio.current_time()
 
-        await connection.ask(PATH, QUESTION, limit=MAX_BODY)
+        await connection.ask(PATH, QUESTION, limit=64_000)
 
         assert 0.15 <= trio.current_time() - began < 0.5
 
@@ -151,11 +148,11 @@ async def test_an_expired_key_costs_one_handshake_and_no_answer(
         await connection.handshake()
 
         with pytest.raises(KeyUnknown):
-            await connection.ask(PATH, QUESTION, limit=MAX_BODY)
+            await connection.ask(PATH, QUESTION, limit=64_000)
         assert not connection.has_key
         await connection.handshake()
 
-        assert isinstance(await connection.ask(PATH, QUESTION, limit=MAX_BODY), dict)
+        assert isinstance(await connection.ask(PATH, QUESTION, limit=64_000), dict)
 
 
 async def test_asking_without_a_handshake_says_that_the_key_is_unknown(
@@ -163,7 +160,7 @@ async def test_asking_without_a_handshake_says_that_the_key_is_unknown(
 ) -> None:
     async with simulated("honest", rsa, tls) as connection:
         with pytest.raises(KeyUnknown):
-            await connection.ask(PATH, QUESTION, limit=MAX_BODY)
+            await connection.ask(PATH, QUESTION, limit=64_000)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +176,7 @@ async def test_a_miner_that_gives_no_answer_fails_by_its_kind(
             question = Payload.of({"data": {"timestamp": timestamp, "value": 0.0}})
 
             with pytest.raises(MinerError) as caught:
-                await connection.ask(PATH, question, limit=MAX_BODY)
+                await connection.ask(PATH, question, limit=64_000)
 
             assert caught.value.kind == kind
             assert not isinstance(caught.value, KeyUnknown)
@@ -192,11 +189,11 @@ async def test_nan_is_an_answer_of_no_use_and_a_wrong_shape_is_for_the_domain(
     async with simulated("nan", rsa, tls) as connection:
         await connection.handshake()
         with pytest.raises(MinerError) as caught:
-            await connection.ask(PATH, QUESTION, limit=MAX_BODY)
+            await connection.ask(PATH, QUESTION, limit=64_000)
         assert caught.value.kind == "not_finite"
     async with simulated("wrong_shape", rsa, tls) as connection:
         await connection.handshake()
-        answer = await connection.ask(PATH, QUESTION, limit=MAX_BODY)
+        answer = await connection.ask(PATH, QUESTION, limit=64_000)
         assert "predicted_values" not in str(answer)
 
 
@@ -206,7 +203,7 @@ async def test_after_a_cancelled_question_the_connection_is_usable(
     async with simulated("hanging", rsa, tls) as connection:
         await connection.handshake()
         with trio.move_on_after(0.1) as scope:
-            await connection.ask(PATH, QUESTION, limit=MAX_BODY)
+            await connection.ask(PATH, QUESTION, limit=64_000)
 
         await connection.handshake()
 
@@ -235,6 +232,27 @@ async def test_a_tls_handshake_that_is_cut_off_leaves_no_socket() -> None:
         nursery.cancel_scope.cancel()
 
     assert ours == []
+
+
+async def test_a_connection_that_was_closed_meanwhile_costs_nothing(
+    tls: ssl.SSLContext,
+) -> None:
+    heard: list[bytes] = []
+
+    async def answer_once(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        async with stream:
+            heard.append(bytes(await stream.receive_some()))
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            # Takes the next request, and hangs up on it.
+            heard.append(bytes(await stream.receive_some()))
+
+    async with serving(answer_once, tls) as connection:
+        with pytest.raises(MinerError, match="no text at 'public_key'"):
+            await connection.handshake()
+        with pytest.raises(MinerError, match="no text at 'public_key'"):
+            await connection.handshake()
+
+    assert sum(bool(each) for each in heard) == 3, "once in vain"
 
 
 async def test_nobody_listening_is_unreachable() -> None:
@@ -297,8 +315,8 @@ async def test_what_a_hostile_server_says_becomes_a_failure_of_its_kind(
 async def test_an_endless_body_is_cut(tls: ssl.SSLContext, framing: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n"
 
-    async with serving(saying(head + b" " * 3 * MAX_BODY), tls) as connection:
-        with pytest.raises(MinerError, match="more than 2000000 bytes") as caught:
+    async with serving(saying(head + b" " * 3 * HANDSHAKE_LIMIT), tls) as connection:
+        with pytest.raises(MinerError, match="more than 16000 bytes") as caught:
             await connection.handshake()
 
         assert caught.value.kind == "malformed"
