@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import cast
 
 from supervision.testing.history import Run
 
@@ -42,6 +44,11 @@ class Rule:
     """A named check."""
 
     def __init__(self, name: str, check: Check) -> None:
+        if iscoroutinefunction(check) or isasyncgenfunction(check):
+            raise TypeError(
+                f"rule {name!r} looks at a run that is over: it awaits nothing; make "
+                f"{check.__qualname__} a plain function"
+            )
         self.name = name
         self.check = check
         self.broken = _broken(name)
@@ -56,13 +63,19 @@ class Rule:
             RuleFailed: the check raised something.
         """
         try:
-            return [*self.check(run)]
+            return _several(self.check(run))
         except Exception as error:
             raise RuleFailed(
                 f"rule {self.name!r} ({self.check.__module__}."
                 f"{self.check.__qualname__}) could not judge the run, as it raised "
                 f"{error!r}: a rule yields what is wrong, and raises nothing"
             ) from error
+
+
+def _several(found: Iterable[str]) -> list[str]:
+    if isinstance(found, str):
+        raise TypeError(f"{found!r} is one text, not several")
+    return [*found]
 
 
 class Oracle:
@@ -77,14 +90,23 @@ class Oracle:
             from supervision.testing.rules import RULES  # noqa: PLC0415 - needs Rule
 
             rules = RULES
-        self.rules = {rule.name: rule for rule in rules}
+        self.rules: dict[str, Rule] = {}
+        for rule in rules:
+            if not isinstance(cast("object", rule), Rule):
+                raise TypeError(f"a rule is Rule('its name', check), got {rule!r}")
+            self.rules[rule.name] = rule
 
     def rule(self, name: str) -> Callable[[Check], Check]:
         """Decorator: judge by this function too.
 
         Raises:
+            TypeError: that is no name.
             ValueError: there is a rule of that name.
         """
+        if not isinstance(cast("object", name), str):
+            raise TypeError(
+                f"a rule has a name: @oracle.rule('nothing-is-lost'), not {name!r}"
+            )
         if name in self.rules:
             raise ValueError(f"there is a rule {name!r} already; use another name")
 
@@ -115,3 +137,14 @@ class Oracle:
             if violations := rule.violations(run):
                 return rule.broken(violations, run)
         return None
+
+
+def usual(oracle: Oracle | None) -> Oracle:
+    """The rules to judge by, if there are no others: those of the kit.
+
+    Raises:
+        TypeError: that is no oracle.
+    """
+    if oracle is not None and not isinstance(cast("object", oracle), Oracle):
+        raise TypeError(f"an oracle is Oracle([Rule(...), ...]), got {oracle!r}")
+    return Oracle() if oracle is None else oracle

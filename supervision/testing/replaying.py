@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from supervision.testing.history import Run
-from supervision.testing.oracle import Oracle
+from supervision.testing.oracle import Oracle, usual
 from supervision.testing.running import play, run_scenario
-from supervision.testing.scenario import Scenario
+from supervision.testing.scenario import Scenario, check_scenario
 from supervision.testing.smaller import smallest
 from supervision.testing.tokens import read_token
 from supervision.testing.trees import Tree
@@ -41,8 +41,8 @@ def simplify(
         ValueError: it breaks no rule.
         WrongTree: it was made for another tree.
     """
-    scenario.check(tree)
-    rules = oracle or Oracle()
+    check_scenario(scenario, tree)
+    rules = usual(oracle)
     broken = rules.verdict(play(scenario, tree))
     if broken is None:
         raise ValueError(f"{scenario} breaks no rule, so nothing of it is needed")

@@ -18,7 +18,7 @@ from supervision.specs import Child
 from supervision.system import System
 from supervision.testing.faults import Interrupted
 from supervision.testing.history import Run
-from supervision.testing.oracle import Oracle
+from supervision.testing.oracle import Oracle, usual
 from supervision.testing.planting import Planting
 from supervision.testing.points import (
     Answered,
@@ -28,7 +28,7 @@ from supervision.testing.points import (
     Stopping,
 )
 from supervision.testing.reports import explained
-from supervision.testing.scenario import Cut, Scenario
+from supervision.testing.scenario import Cut, Scenario, check_scenario
 from supervision.testing.scripts import (
     AskAt,
     BurstAt,
@@ -76,10 +76,11 @@ def run_scenario(
             report as a note.
         RuleFailed: a rule could not judge, as it raised something itself.
         TreeDoesNotStart: not even without faults.
+        TypeError: an argument is something else.
         WrongTree: the scenario was made for another tree.
     """
-    scenario.check(tree)
-    oracle = oracle or Oracle()
+    check_scenario(scenario, tree)
+    oracle = usual(oracle)
     run = play(scenario, tree)
     broken = oracle.verdict(run)
     if broken is not None:
@@ -315,8 +316,6 @@ class Stage:
         ref = self._find(path)
         if ref is None:
             return
-        if isinstance(message, Ask):
-            raise TypeError(f"{message!r} is a question: use AskAt, not TellAt")
         mine = self._numbered(message)
         accepted = ref.tell(mine)
         self._sent(ref, self._number, message, "tell", accepted=accepted)

@@ -24,7 +24,7 @@ from supervision.testing.scripts import (
     Script,
     TellAt,
 )
-from supervision.testing.trees import Node, Tree
+from supervision.testing.trees import Node, Tree, check_tree
 
 CutKind = Literal["cancel", "stop"]
 
@@ -57,11 +57,21 @@ class Cut:
 
 
 def _ops(ops: Iterable[Op]) -> Script:
-    return tuple(ops)
+    script = tuple(ops)
+    for op in script:
+        if type(op) not in OPS:
+            raise TypeError(f"a script is [TellAt(...), AskAt(...), ...]; got {op!r}")
+    return script
 
 
 def _faults(faults: Iterable[Fault]) -> FaultPlan:
-    return tuple(faults)
+    plan = tuple(faults)
+    for fault in plan:
+        if not isinstance(cast("object", fault), Fault):
+            raise TypeError(
+                f"faults are [Fault(...), *crash_loop(...), ...]; got {fault!r}"
+            )
+    return plan
 
 
 @attrs.frozen
@@ -71,8 +81,10 @@ class Scenario:
     script: Script = attrs.field(default=(), converter=_ops)
     faults: FaultPlan = attrs.field(default=(), converter=_faults)
     schedule: Schedule = FIFO
-    cut: Cut | None = None
-    seed: int = 0
+    cut: Cut | None = attrs.field(
+        default=None, validator=attrs.validators.instance_of((Cut, type(None)))
+    )
+    seed: int = attrs.field(default=0, validator=attrs.validators.instance_of(int))
     """For the jitter of restarts, and whatever else is left to chance."""
     shape: str = ""
     """`Tree.shape` of the tree that it was made for; empty: for any that will do."""
@@ -83,6 +95,7 @@ class Scenario:
         Raises:
             WrongTree: naming the difference, and what to do.
         """
+        check_tree(tree)
         _ = tree.nodes  # so that a tree that is none says so first
         if self.shape and self.shape != tree.shape:
             raise WrongTree(
@@ -97,6 +110,18 @@ class Scenario:
                     raise WrongTree(f"{op!r}: nobody is above the root; use StopAt")
         for fault in self.faults:
             _strikes(tree, fault)
+
+
+def check_scenario(scenario: object, tree: Tree) -> None:
+    """Refuse what cannot be played.
+
+    Raises:
+        TypeError: that is no scenario, or no tree.
+        WrongTree: as `Scenario.check`.
+    """
+    if not isinstance(scenario, Scenario):
+        raise TypeError(f"a scenario is Scenario([TellAt(...), ...]), got {scenario!r}")
+    scenario.check(tree)
 
 
 def _somebody(tree: Tree, path: str, what: object) -> Node | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
-from actors import Message
+from actors import Ask, Message
 
 Verb = Literal["stop", "restart", "suspend", "resume"]
 
@@ -30,13 +30,23 @@ def _known(_instance: object, _attribute: object, value: str) -> None:
         )
 
 
+def _told(_instance: object, _attribute: object, message: object) -> None:
+    if isinstance(message, Ask) or not isinstance(message, Message):
+        raise TypeError(f"{message!r} cannot be told; a question is for AskAt")
+
+
+def _asked(_instance: object, _attribute: object, message: object) -> None:
+    if not isinstance(message, Ask):
+        raise TypeError(f"{message!r} is no question; what is told is for TellAt")
+
+
 @attrs.frozen
 class TellAt:
     """Tell an actor something."""
 
     at: float = attrs.field(validator=_time)
     path: str
-    message: Message[Any]
+    message: Message[Any] = attrs.field(validator=_told)
 
     def __str__(self) -> str:
         return f"t={self.at:g}  tell {self.path} {self.message}"
@@ -48,7 +58,7 @@ class AskAt:
 
     at: float = attrs.field(validator=_time)
     path: str
-    message: Message[Any]
+    message: Message[Any] = attrs.field(validator=_asked)
     timeout: float | None = 10.0
 
     def __str__(self) -> str:
@@ -62,7 +72,7 @@ class BurstAt:
 
     at: float = attrs.field(validator=_time)
     path: str
-    message: Message[Any]
+    message: Message[Any] = attrs.field(validator=_told)
 
     def __str__(self) -> str:
         return f"t={self.at:g}  overflow {self.path} with {self.message}"

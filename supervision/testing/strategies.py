@@ -29,7 +29,7 @@ from supervision.testing.scripts import (
     Verb,
 )
 from supervision.testing.tokens import to_replay
-from supervision.testing.trees import Tree
+from supervision.testing.trees import Tree, check_tree
 
 KINDS: Sequence[Kind | str] = (
     "crash",
@@ -76,6 +76,7 @@ def scenarios(
         faults: how many faults strike at the most; a crash loop counts as one.
         steps: in which of the first steps of the scheduler all may be cut off.
     """
+    check_tree(tree)
     drawn = st.deferred(lambda: _scenarios(tree, ops, faults, steps))
 
     def one_of_them(_: object) -> st.SearchStrategy[Scenario]:

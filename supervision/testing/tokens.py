@@ -8,11 +8,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import cast
 
 import attrs
 
 from supervision.testing.scenario import Scenario, WrongTree, from_json, to_json
-from supervision.testing.trees import Tree
+from supervision.testing.trees import Tree, check_tree
 
 VERSION = "1"
 """Of what is in a token; it stands in front of it."""
@@ -44,6 +45,10 @@ def read_token(text: str, tree: Tree) -> Scenario:
         WrongToken: that is none, or of another version.
         WrongTree: it was made for another tree.
     """
+    check_tree(tree)
+    _ = tree.nodes  # a tree that is none says so itself
+    if not isinstance(cast("object", text), str):
+        raise TypeError(f"a token is a text, got {text!r}")
     version, dot, packed = text.strip().strip("'\"").partition(".")
     if not dot or not version.isdigit():
         raise WrongToken(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import attrs
 
@@ -104,6 +104,19 @@ def _kind(supervisor: Supervisor) -> NodeKind:
     return "dynamic" if isinstance(supervisor, DynamicSupervisor) else "supervisor"
 
 
+def _check_messages(path: str, messages: object) -> None:
+    if isinstance(messages, Sequence):
+        several = cast("Sequence[object]", messages)
+        wrong = [each for each in several if not isinstance(each, Message)]
+    else:
+        wrong = [] if hasattr(messages, "flatmap") else [messages]
+    if wrong:
+        raise TypeError(
+            f"what to send to {path!r} is a list of messages, or a strategy that draws "
+            f"them; got {wrong[0]!r}"
+        )
+
+
 @attrs.define(eq=False, slots=False)
 class Tree:
     """How to make the tree that is to survive, and what may be sent to whom.
@@ -113,7 +126,7 @@ class Tree:
     every run.
 
     Raises:
-        TypeError: ``children`` cannot be called.
+        TypeError: ``children`` cannot be called, or ``messages`` holds something else.
     """
 
     children: Callable[[], Sequence[Child[Any]]]
@@ -145,6 +158,13 @@ class Tree:
                 f"the children of a tree are made anew for every run, got "
                 f"{self.children!r}; pass a function: Tree(lambda: [Child(...), ...])"
             )
+        if not isinstance(cast("object", self.messages), Mapping):
+            raise TypeError(
+                "messages are what to send to whom, as {'app/counter': [Add(1)]}; got "
+                f"{self.messages!r}"
+            )
+        for path, each in self.messages.items():
+            _check_messages(path, each)
 
     @cached_property
     def nodes(self) -> Mapping[str, Node]:
@@ -174,3 +194,13 @@ class Tree:
                 kinds = [type(message).__qualname__ for message in messages]
                 lines.append(f"{path} {' '.join(kinds)}")
         return blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+
+
+def check_tree(tree: object) -> None:
+    """Refuse what is no tree.
+
+    Raises:
+        TypeError: saying what is one.
+    """
+    if not isinstance(tree, Tree):
+        raise TypeError(f"a tree is Tree(lambda: [Child(...), ...]), got {tree!r}")
