@@ -1,4 +1,9 @@
-"""The fault-injection kit: how fast, how sure: ``python -m benchmarks.faults``."""
+"""The fault-injection kit: how fast, how sure: ``python -m benchmarks.faults``.
+
+A minute is one of the processor, spent by this process on one core. What others take
+of the machine meanwhile does not count, though the caches that they share do: beside a
+busy neighbour the same work takes up to half as long again.
+"""
 
 from __future__ import annotations
 
