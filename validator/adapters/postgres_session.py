@@ -32,9 +32,10 @@ _NOT_A_DSN = "the DSN is not valid; expected postgresql://user@host:port/databas
 _SETTLE_LIMIT = 2.0  # seconds a broken-off unit may take to roll back
 _SERVER_LIMITS = {"57014", "55P03", "25P03", "25P04"}
 """SQLSTATEs: statement, lock, idle-in-transaction and transaction timeout."""
-_UNAVAILABLE = {"08", "40", "53", "57"}
+_UNAVAILABLE = {"08", "40", "53", "57", "58", "XX"}
 """SQLSTATE classes: connection, rolled back for the sake of another transaction, out
-of resources, operator intervention."""
+of resources, operator intervention, system error, internal error. A full disk shows as
+the third or one of the last two."""
 
 
 @attrs.frozen(kw_only=True)
