@@ -198,6 +198,20 @@ async def test_a_target_that_could_not_be_scored_is_tried_again_later(
         assert await store.due_targets(until=T - timedelta(1), now=LATER) == ()
 
 
+async def test_an_attempt_that_is_recorded_again_or_late_changes_nothing(
+    opener: OpenStore,
+) -> None:
+    async with opener() as store:
+        await store.save_regions([prepared(0)])
+        await store.postpone_target(T, attempt=2, retry_at=T, error="no file")
+        await store.claim_target(T, owner="soil", incarnation=2)
+        await store.postpone_target(T, attempt=2, retry_at=LATER, error="repeated")
+        await store.postpone_target(T, attempt=1, retry_at=LATER, error="late")
+
+        assert await store.processing_rows() == 1, "the next try goes on"
+        assert await store.due_targets(until=T, now=T) == (DueTarget(T, 2),)
+
+
 async def test_a_newcomer_inherits_no_forecast(opener: OpenStore) -> None:
     async with opener() as store:
         await store.register_miner(miner(1, "old"))

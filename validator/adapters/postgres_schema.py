@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 PRODUCT = "actor-tree validator"
 """Written into every schema of ours; a schema without it is never touched."""
 
-_LOCK_WAIT = "3s"  # the server may need a moment to notice a dead predecessor
+# Three seconds: the server may need a moment to notice a dead predecessor.
+_TRIES = 30
+_PAUSE = "SELECT pg_sleep(0.1)"
 _KEY = "hashtext($1), hashtext($2)"
 
 
@@ -68,25 +70,29 @@ async def prepare(connection: Connection, schema: str, *, fresh: bool) -> Schema
     """Bring the schema up to date and take part in it; return what it was before.
 
     Runs in a transaction of the caller's. With ``fresh``, the schema is emptied first.
-    Where nothing is to be changed, others may work in the schema meanwhile.
+    Where nothing is to be changed, others may work in the schema meanwhile; of several
+    who would change it at once, one does, and the others find it done.
 
     Raises:
         StoreInUse: there is something to change, and others are working in it.
         SchemaRefused: as ``look``.
     """
-    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
-    await _lock(connection, schema, shared=True)
-    before = await look(connection, schema, fresh=fresh)
-    if before.missing:
-        # Not held while we wait for the other, or two would wait for each other.
-        await connection.execute(
-            f"SELECT pg_advisory_unlock_shared({_KEY})", PRODUCT, schema
-        )
-        await have_alone(connection, schema)
-        before = await look(connection, schema, fresh=fresh)
-        await _change(connection, schema, before, fresh=fresh)
-        await _lock(connection, schema, shared=True)
-    return before
+    for _ in range(_TRIES):
+        if await _try_lock(connection, schema, shared=True):
+            before = await look(connection, schema, fresh=fresh)
+            if not before.missing:
+                return before
+            # Not held while we wait for the other, or two would wait for each other.
+            await connection.execute(
+                f"SELECT pg_advisory_unlock_shared({_KEY})", PRODUCT, schema
+            )
+        if await _try_lock(connection, schema, shared=False):
+            before = await look(connection, schema, fresh=fresh)
+            await _change(connection, schema, before, fresh=fresh)
+            await _try_lock(connection, schema, shared=True)
+            return before
+        await connection.execute(_PAUSE)
+    raise _in_use(schema)
 
 
 async def have_alone(connection: Connection, schema: str) -> None:
@@ -95,19 +101,27 @@ async def have_alone(connection: Connection, schema: str) -> None:
     Raises:
         StoreInUse: somebody is working in it.
     """
-    await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
-    await _lock(connection, schema, shared=False)
+    for _ in range(_TRIES):
+        if await _try_lock(connection, schema, shared=False):
+            return
+        await connection.execute(_PAUSE)
+    raise _in_use(schema)
 
 
-async def _lock(connection: Connection, schema: str, *, shared: bool) -> None:
-    function = "pg_advisory_lock_shared" if shared else "pg_advisory_xact_lock"
-    try:
-        await connection.execute(f"SELECT {function}({_KEY})", PRODUCT, schema)
-    except asyncpg.LockNotAvailableError:
-        raise StoreInUse(
-            f"schema {schema!r} of this database is in use by another validator; "
-            "stop that one first or use another database"
-        ) from None
+async def _try_lock(connection: Connection, schema: str, *, shared: bool) -> bool:
+    """Lock the schema: shared for good, or alone until the transaction ends."""
+    kind = "lock_shared" if shared else "xact_lock"
+    locked = await connection.fetchval(
+        f"SELECT pg_try_advisory_{kind}({_KEY})", PRODUCT, schema
+    )
+    return bool(locked)
+
+
+def _in_use(schema: str) -> StoreInUse:
+    return StoreInUse(
+        f"schema {schema!r} of this database is in use by another validator; "
+        "stop that one first or use another database"
+    )
 
 
 async def _change(

@@ -7,7 +7,7 @@ import random
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -156,6 +156,24 @@ async def test_a_forgotten_miner_leaves_no_row_behind(dsn: str) -> None:
             assert await sql(store, f"SELECT count(*) FROM {table}") == 0  # noqa: S608
 
 
+@pytest.mark.real
+async def test_pruning_leaves_no_row_behind(dsn: str) -> None:
+    async with fresh_store(dsn) as store:
+        await fill(store)
+        while await store.prune(HOUR + timedelta(hours=1)):
+            pass
+
+        tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
+        assert await sql(store, tables) == 12
+        for table in (
+            *("scores", "score_rows", "geomagnetic_hours", "geomagnetic_history"),
+            *("geomagnetic_predictions", "soil_targets", "soil_regions"),
+            *("soil_images", "soil_predictions", "soil_history"),
+        ):
+            assert await sql(store, f"SELECT count(*) FROM {table}") == 0  # noqa: S608
+        assert await store.miners() == (MINER,)
+
+
 # --- cancellation, limits, losses --------------------------------------------
 
 
@@ -294,6 +312,28 @@ async def test_two_stores_may_work_in_one_schema(dsn: str) -> None:
         await fill(store)
         async with open_store(dsn, schema=SCHEMA, fresh=False) as other:
             assert await other.miners() == (MINER,)
+
+
+@pytest.mark.real
+async def test_several_that_start_at_once_bring_the_schema_up_to_date_once(
+    dsn: str,
+) -> None:
+    started: list[object] = []
+    all_started = trio.Event()
+
+    async def start() -> None:
+        async with open_store(dsn, schema="at_once", fresh=False) as store:
+            started.append(store)
+            if len(started) == 4:
+                all_started.set()
+            await all_started.wait()
+
+    async with fresh_store(dsn) as store:
+        await sql(store, "DROP SCHEMA IF EXISTS at_once CASCADE", "SELECT 1")
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(start)
 
 
 @pytest.mark.real
