@@ -24,6 +24,7 @@ import attrs
 import trio
 
 from actors import Ref
+from benchmarks import database_memory
 from benchmarks.harness import no_collector, pin
 from benchmarks.table import Row, options, report
 from supervision import System
@@ -229,6 +230,7 @@ def rows(rounds: int) -> Iterator[Row]:
             f"{wall:.0f} us ({cpu:.0f} CPU), asyncpg's pool {wall_peer:.0f} "
             f"({cpu_peer:.0f} CPU)",
         )
+    yield from database_memory.rows()
 
 
 def _medians(spent: Sequence[Spent]) -> Spent:

@@ -112,7 +112,7 @@ class Roles:
 
 def make_roles(ports: Ports, settings: Settings, system: Callable[[], System]) -> Roles:
     """Make the actors' roles. ``system`` gives that which they will be part of."""
-    chain, calendar = ports.chain, ports.calendar
+    wiring = _Wiring(ports, settings, system)
     tuning = Tuning(
         patience=Patience(question=settings.database_timeout),
         intensity=PATIENT,
@@ -120,62 +120,101 @@ def make_roles(ports: Ports, settings: Settings, system: Callable[[], System]) -
     )
     tree = database(ports.open_database, system, tuning)
     store = tree.connections
-    lease = Child(
-        "lease",
-        lambda: LeaseHolder(
-            ports.open_lease, database=system().ref(store), settings=settings
-        ),
-    )
-    retention = Child(
-        "retention",
-        lambda: Retention(
-            database=system().ref(store), calendar=calendar, settings=settings
-        ),
-    )
+    lease = wiring.lease(store)
     miners = Child("miners", Supervisor)
     breakers = Child("breakers", lambda: Breakers(miner_policy), mailbox=1024)
     rounds = Child("rounds", lambda: Rounds(system().ref(breakers), settings))
-    weights = Child(
-        "weights",
-        lambda: WeightSetter(
-            chain=chain,
-            database=system().ref(store),
-            lease=system().ref(lease),
-            calendar=calendar,
-            settings=settings,
-        ),
-    )
-    metagraph = Child(
-        "metagraph",
-        lambda: MetagraphFollower(
-            chain=chain,
-            database=system().ref(store),
-            miners=system().ref(miners),
-            connect=ports.connect,
-            calendar=calendar,
-            settings=settings,
-        ),
-        handler_timeout=None,  # each of its calls has a limit of its own
-        start_timeout=settings.chain_timeout + settings.database_timeout,
-    )
-    geomagnetic = Child(
-        "geomagnetic",
-        lambda: Geomagnetic(
-            database=system().ref(store),
-            metagraph=system().ref(metagraph),
-            rounds=system().ref(rounds),
-            weights=system().ref(weights),
-            source=ports.dst,
-            calendar=calendar,
-            settings=settings,
-        ),
-        start_timeout=settings.database_timeout,
-        cleanup=10,
-    )
+    metagraph = wiring.metagraph(store, miners)
+    weights = wiring.weights(store, lease)
+    geomagnetic = wiring.geomagnetic(store, metagraph, rounds, weights)
+    retention = wiring.retention(store)
     tasks = Child("tasks", lambda: _group(weights, geomagnetic, retention))
     metagraphs = Child("chain", lambda: _group(metagraph))
     children = tree.supervisor, lease, miners, breakers, rounds, metagraphs, tasks
     return Roles(children, store, tasks)
+
+
+@attrs.frozen
+class _Wiring:
+    """Which actor gets which ports, settings and refs."""
+
+    _ports: Ports
+    _settings: Settings
+    _system: Callable[[], System]
+
+    def lease(self, store: Child[Database]) -> Child[LeaseHolder]:
+        return Child(
+            "lease",
+            lambda: LeaseHolder(
+                self._ports.open_lease,
+                database=self._system().ref(store),
+                settings=self._settings,
+            ),
+        )
+
+    def metagraph(
+        self, store: Child[Database], miners: Child[Supervisor]
+    ) -> Child[MetagraphFollower]:
+        settings = self._settings
+        return Child(
+            "metagraph",
+            lambda: MetagraphFollower(
+                chain=self._ports.chain,
+                database=self._system().ref(store),
+                miners=self._system().ref(miners),
+                connect=self._ports.connect,
+                calendar=self._ports.calendar,
+                settings=settings,
+            ),
+            handler_timeout=None,  # each of its calls has a limit of its own
+            start_timeout=settings.chain_timeout + settings.database_timeout,
+        )
+
+    def weights(
+        self, store: Child[Database], lease: Child[LeaseHolder]
+    ) -> Child[WeightSetter]:
+        return Child(
+            "weights",
+            lambda: WeightSetter(
+                chain=self._ports.chain,
+                database=self._system().ref(store),
+                lease=self._system().ref(lease),
+                calendar=self._ports.calendar,
+                settings=self._settings,
+            ),
+        )
+
+    def geomagnetic(
+        self,
+        store: Child[Database],
+        metagraph: Child[MetagraphFollower],
+        rounds: Child[Rounds],
+        weights: Child[WeightSetter],
+    ) -> Child[Geomagnetic]:
+        return Child(
+            "geomagnetic",
+            lambda: Geomagnetic(
+                database=self._system().ref(store),
+                metagraph=self._system().ref(metagraph),
+                rounds=self._system().ref(rounds),
+                weights=self._system().ref(weights),
+                source=self._ports.dst,
+                calendar=self._ports.calendar,
+                settings=self._settings,
+            ),
+            start_timeout=self._settings.database_timeout,
+            cleanup=10,
+        )
+
+    def retention(self, store: Child[Database]) -> Child[Retention]:
+        return Child(
+            "retention",
+            lambda: Retention(
+                database=self._system().ref(store),
+                calendar=self._ports.calendar,
+                settings=self._settings,
+            ),
+        )
 
 
 def _group(*children: Child[Any]) -> Supervisor:
