@@ -27,7 +27,7 @@ from validator.settings import Settings
 from validator.simulation.behaviours import BEHAVIOURS, FAILS_WITH
 
 MINERS = 256
-DEADLINE = 1.0
+DEADLINE = 3.0
 HANGING = at_most("round of 256, 10 % hang: beyond the deadline", 0.1, 0.05, "s")
 ANSWERING = at_most("round of 256, all answer: beyond the slowest", 0.1, 0.05, "s")
 CPU = at_most("round of 256, TLS kept alive: CPU", 0.5, 0.3, "s")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
+from random import Random
 
+import psutil
 import pytest
 import trio
 
-from actors import Ref
+from actors import Actor, Ref
 from actors.events import Event
-from supervision import Child, System
+from supervision import Breakers, Child, Supervisor, System
 from validator.actors.miner import (
     AskMiner,
     MinerAnswered,
@@ -19,6 +22,13 @@ from validator.actors.miner import (
     MinerFailed,
     Result,
     ShakeHands,
+)
+from validator.actors.rounds import (
+    AskMiners,
+    ResultTaker,
+    Rounds,
+    TakeResult,
+    miner_policy,
 )
 from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.crypto import Hotkey, RsaKey
@@ -159,3 +169,65 @@ async def test_how_far_the_clocks_are_apart_is_read_off_the_answer(
 
     assert isinstance(result, MinerAnswered)
     assert result.clock_offset == pytest.approx(ahead, abs=2)
+
+
+class Taker(Actor, ResultTaker):
+    """Keeps what it is told."""
+
+    def __init__(self, taken: list[Result]) -> None:
+        self._taken = taken
+
+    @TakeResult.handled
+    def take(self, m: TakeResult) -> None:
+        self._taken.append(m.result)
+
+
+async def test_in_a_mix_of_all_each_fails_by_its_kind_and_nothing_is_left(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    files = psutil.Process().num_fds()
+    behaviours = list(BEHAVIOURS)
+    Random(1).shuffle(behaviours)
+    taken: list[Result] = []
+    async with trio.open_nursery() as nursery:
+        miners: dict[Miner, Child[MinerClient]] = {}
+        reach = connect(VALIDATOR, allowed=LOOPBACK)
+        patient = Settings(handshake_timeout=3.0, query_timeout=3.0)
+        for uid, behaviour in enumerate(behaviours):
+            server = MinerServer(
+                uid=uid,
+                hotkey=f"{MINER}-{uid}",
+                behaviour=behaviour,
+                server=Server(rsa, {VALIDATOR.address: 5000.0}, PATHS),
+                seed=1,
+                hour_seconds=2.0,
+            )
+            port = await nursery.start(server.serve, tls)
+            miner = Miner(uid, server.hotkey, HOST, port)
+            miners[miner] = Child(
+                miner.hotkey, partial(MinerClient, miner, reach, patient)
+            )
+        breakers = Child("breakers", lambda: Breakers(miner_policy), mailbox=100)
+        rounds = Child("rounds", lambda: Rounds(system.ref(breakers), patient))
+        taker = Child("taker", lambda: Taker(taken))
+        clients = Child("miners", lambda: Supervisor(*miners.values()))
+        system = System(clients, breakers, rounds, taker)
+        async with system:
+            roster = {
+                miner: system.find(f"app/miners/{miner.hotkey}", MinerClient)
+                for miner in miners
+            }
+            ask = AskMiners(
+                "round", roster, PATH, QUESTION.payload, 10, system.ref(taker), 64_000
+            )
+            for _ in range(2):
+                summary = await system.ref(rounds).ask(ask)
+                assert summary.asked == len(behaviours)
+                assert summary.trouble is None
+        nursery.cancel_scope.cancel()
+
+    assert len(taken) == 2 * len(behaviours)
+    for result in taken:
+        behaviour = behaviours[result.miner.uid]
+        assert (behaviour, kind_of(result)) == (behaviour, FAILS_WITH[behaviour])
+    assert psutil.Process().num_fds() == files
