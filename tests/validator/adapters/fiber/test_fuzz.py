@@ -192,16 +192,21 @@ def test_whatever_a_server_says_the_exchange_ends_as_the_miners_failure(
 
 
 def _with_atheris() -> None:
+    import inspect
     import sys
 
-    import atheris  # type: ignore[import-not-found, unused-ignore]
+    import atheris
+
+    fuzzer: Any = atheris
 
     def everything(data: bytes) -> None:
         for read in READERS.values():
             read(data)
 
-    fuzzer: Any = atheris
-    fuzzer.instrument_func(everything)
+    for module in (wire, geomagnetic, soil_moisture):
+        for function in vars(module).values():
+            if inspect.isfunction(function):
+                fuzzer.instrument_func(function)
     fuzzer.Setup(sys.argv, everything)
     fuzzer.Fuzz()
 
