@@ -364,3 +364,5 @@ async def test_of_two_validators_with_one_hotkey_only_one_sets_weights() -> None
         await trio.sleep(3600)
 
     assert second.all(WeightsSet), "who is left takes over"
+    rows = await first.store.score_rows(FIRST)
+    assert [row.scores.keys() for row in rows] == [{"hotkey-0"}] * 3

@@ -184,6 +184,16 @@ def test_missing_rights_are_told_before_anything_is_written(
 
 
 @pytest.mark.parametrize("word", ["check", "upgrade"])
+def test_a_server_that_takes_no_writes_is_refused(
+    db: Any, none: str, word: str
+) -> None:
+    code, line = db(word, "--dsn", f"{none}&default_transaction_read_only=on")
+
+    assert (code, "the server takes no writes" in line) == (2, True)
+    assert not exists(none)
+
+
+@pytest.mark.parametrize("word", ["check", "upgrade"])
 def test_a_server_too_old_is_refused(
     db: Any, none: str, word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

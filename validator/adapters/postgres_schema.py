@@ -150,9 +150,10 @@ async def _change(
 
 
 async def _check_rights(connection: Connection, schema: str, *, exists: bool) -> None:
-    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+    if await connection.fetchval("SHOW transaction_read_only") == "on":
         raise SchemaRefused(
-            "the server is a standby that takes no writes; use the primary server"
+            "the server takes no writes, as a standby or an account set to read only; "
+            "use the primary server, or another account"
         )
     if not exists and not await connection.fetchval(
         "SELECT has_database_privilege(current_database(), 'CREATE')"
