@@ -29,6 +29,7 @@ from validator.actors.questions import Database
 from validator.actors.retention import Retention
 from validator.actors.rounds import Rounds, miner_policy
 from validator.actors.weights import WeightSetter
+from validator.domain.metagraph import UIDS
 from validator.ports import Calendar, Chain, Connect, DstSource, OpenDatabase, OpenLease
 from validator.settings import Settings
 
@@ -37,6 +38,8 @@ from validator.settings import Settings
 # average, and 131.3 s at the most.
 PATIENT = Intensity(restarts=30, within=180)
 QUICK = Backoff(first=0.1, factor=2, cap=5)
+# A bug that some miners know how to meet must not take the clients of all others down.
+TOLERANT = Intensity(restarts=2 * UIDS, within=3600)
 
 
 @attrs.frozen(kw_only=True)
@@ -121,7 +124,7 @@ def make_roles(ports: Ports, settings: Settings, system: Callable[[], System]) -
     tree = database(ports.open_database, system, tuning)
     store = tree.connections
     lease = wiring.lease(store)
-    miners = Child("miners", Supervisor)
+    miners = Child("miners", lambda: Supervisor(intensity=TOLERANT, backoff=QUICK))
     breakers = Child("breakers", lambda: Breakers(miner_policy), mailbox=1024)
     rounds = Child("rounds", lambda: Rounds(system().ref(breakers), settings))
     metagraph = wiring.metagraph(store, miners)

@@ -42,6 +42,7 @@ Hostile = Literal[
     "oversize",  # an answer of many megabytes, announced
     "bomb",  # a small answer that unpacks to a large one
     "crumbs",  # an answer in pieces of one byte
+    "chatter",  # one preliminary response after the other, without an end
     "deep",  # JSON nested without need
     "wrong_key",  # a public key that it does not hold the other half of
     "replayed_nonce",  # says that our nonce has been used
@@ -72,6 +73,7 @@ FAILS_WITH: Mapping[Behaviour, FailureKind | None] = {
     "oversize": "malformed",
     "bomb": "malformed",
     "crumbs": "malformed",
+    "chatter": "malformed",
     "deep": "malformed",
     "wrong_key": "refused",
     "replayed_nonce": "refused",
@@ -82,7 +84,7 @@ FAILS_WITH: Mapping[Behaviour, FailureKind | None] = {
 }
 """What a validator is to make of each; None: it takes the answer."""
 
-Stunt = Literal["hang", "reset", "drip", "flood", "huge"]
+Stunt = Literal["hang", "reset", "drip", "flood", "huge", "chatter"]
 """What a miner does instead of sending a response."""
 
 AHEAD = timedelta(hours=2)
@@ -119,7 +121,7 @@ def assign(seed: int, count: int, honest_share: float = 0.7) -> tuple[Behaviour,
     ``honest_share`` of them, rounded, are honest, slow or expire keys; a quarter of
     those is not plainly honest. Each other behaviour occurs before one occurs again,
     the hostile ones last, so with 16 miners at the default share there is one of each
-    dishonest one, and with 67 one of all.
+    dishonest one, and with 70 one of all.
     """
     honest = round(count * honest_share)
     drawn: list[Behaviour] = []
@@ -185,6 +187,7 @@ _ALWAYS: Mapping[Behaviour, Response | bytes | Stunt] = {
     "slow_loris": "drip",
     "never_ending": "flood",
     "oversize": "huge",
+    "chatter": "chatter",
     "truncated": _OK + b'Content-Length: 1000\r\n\r\n{"predicted_values": ',
     "bomb": _OK
     + b"Content-Encoding: gzip\r\n\r\n"

@@ -184,6 +184,12 @@ def _foreign_key() -> str:
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, for 0 seconds
 
 
+_ENDLESS: Mapping[Stunt, tuple[bytes, bytes]] = {
+    "flood": (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 10_000),
+    "chatter": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 400),
+}
+
+
 async def _perform(stunt: Stunt, stream: _Stream, hour_seconds: float) -> None:
     """Do something else than answer, for as long as anybody bears it."""
     match stunt:
@@ -200,10 +206,11 @@ async def _perform(stunt: Stunt, stream: _Stream, hour_seconds: float) -> None:
             while True:
                 await stream.send_all(b"a")
                 await trio.sleep(0.01 * hour_seconds)
-        case "flood":
-            await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        case "flood" | "chatter":
+            head, piece = _ENDLESS[stunt]
+            await stream.send_all(head)
             while True:
-                await stream.send_all(b" " * 10_000)
+                await stream.send_all(piece)
         case "huge":
             await stream.send_all(
                 b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n"

@@ -94,7 +94,7 @@ async def asked(host: MinerHost) -> AsyncGenerator[tuple[Network, Ref[MinerClien
         reach = connect(
             VALIDATOR,
             time_ns=now_ns,
-            new_transport=lambda: network.client()._transport,
+            new_transport=lambda _: network.client()._transport,
         )
         child = Child(
             "client", lambda: MinerClient(MINER, reach, SETTINGS), handler_timeout=500

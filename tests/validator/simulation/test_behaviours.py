@@ -60,7 +60,7 @@ def test_from_16_miners_on_every_behaviour_occurs(seed: int, count: int) -> None
     assert set(others) >= set(DISHONEST)
     assert others.total() == count - round(0.7 * count)
     assert set(drawn) >= {*HONEST, *DISHONEST}
-    if count >= 67:
+    if count >= 70:
         assert set(drawn) == set(BEHAVIOURS)
 
 

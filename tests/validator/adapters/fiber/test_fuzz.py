@@ -180,7 +180,7 @@ def test_whatever_a_server_says_the_exchange_ends_as_the_miners_failure(
         async with Network() as network:
             network.listen(MINER.ip, MINER.port, speak)
             reach = connect(
-                VALIDATOR, new_transport=lambda: network.client()._transport
+                VALIDATOR, new_transport=lambda _: network.client()._transport
             )
             async with reach(MINER) as connection:
                 with trio.move_on_after(30):
