@@ -55,13 +55,19 @@ from validator.domain.dst import Nanotesla
 from validator.domain.scoring import ScoredHour
 from validator.events import (
     DatabaseTimedOut,
+    HealthCheckFailed,
     HourScored,
     Level,
+    ManyDatabaseFailures,
     MinerTimedOut,
     NobodyAnswered,
+    PoolReset,
+    ResettingPool,
     RoundEnded,
     RoundStarted,
     RowsReset,
+    SlowDatabase,
+    SlowHealthCheck,
     SlowMetagraphSync,
 )
 from validator.logs import LogFormat, event_log, make_logger
@@ -109,6 +115,24 @@ def written(
             DatabaseTimedOut("validator/database", "save_predictions", 30.0),
             "Database operation timed out: save_predictions",
             {"operation": "save_predictions", "seconds": 30.0},
+        ),
+        (
+            SlowDatabase(PATH, "score_rows", 7.1),
+            "Slow database operation: score_rows took 7.10s",
+            {"level": "warning"},
+        ),
+        (
+            ManyDatabaseFailures(PATH, 3, "lost"),
+            "Multiple consecutive database failures",
+            {"failures": 3, "last": "lost", "level": "error"},
+        ),
+        (ResettingPool(PATH), "Resetting database connection pool", {}),
+        (PoolReset(PATH, 8.5), "Reset database connection pool", {"seconds": 8.5}),
+        (SlowHealthCheck(PATH, 6.2), "Slow DB health check: 6.20s", {}),
+        (
+            HealthCheckFailed(PATH, "no answer"),
+            "Database health check failed: no answer",
+            {"level": "error"},
         ),
         (RowsReset(PATH, 3), "Reset hanging database operations", {"rows": 3}),
         (SlowMetagraphSync(PATH, 31.25), "Slow metagraph sync: 31.25s", {}),

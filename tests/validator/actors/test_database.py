@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from actors import ActorCrashed, AskTimeout, Ref, Rejected
-from actors.events import Event
+from actors.events import Event, Failed
 from supervision import Breakers, Child, GetBreakers, Metrics, System
 from supervision.events import Restarted, Waited
 from validator.actors.connection import Patience
@@ -554,6 +554,34 @@ async def test_a_reset_lasts_until_the_database_answers(events: list[Event]) -> 
 
     (reset,) = of(PoolReset, events)
     assert reset.seconds == pytest.approx(125, abs=10)
+
+
+@pytest.mark.parametrize("later", [0.1, 10])
+async def test_stopping_in_the_middle_of_a_reset_fails_nobody(
+    events: list[Event], later: float
+) -> None:
+    store = TroubledStore()
+
+    async with trio.open_nursery() as nursery:
+        async with serving(store, events) as ref:
+
+            async def long() -> None:
+                store.trouble = partial(trio.sleep, 20)
+                with suppress(ActorCrashed):
+                    await ref.ask(RegisterMiner(MINER), timeout=100)
+
+            nursery.start_soon(long)
+            await trio.sleep(0.1)
+            store.fails(TimeoutError("out of time"), times=3)
+            for _ in range(3):
+                with pytest.raises(Rejected):
+                    await ref.ask(KnownMiners(), timeout=100)
+            store.down = True
+            await trio.sleep(later)
+        assert news(events) == ALL_NEWS[:2]
+
+    failed = [e.path for e in of(Failed, events) if "connections/" not in e.path]
+    assert failed == []
 
 
 async def test_the_end_of_the_loop_is_the_end_of_all_connections(
