@@ -90,7 +90,7 @@ class Ledger:
         with trio.fail_after(DEADLINE + SLACK):
             await self.ref.ask(Ping(), timeout=DEADLINE)
         stored = await self.ref.ask(
-            PendingHours(FIRST + 1_000_000 * HOUR), timeout=DEADLINE
+            PendingHours(FIRST + 10_000_000 * HOUR), timeout=DEADLINE
         )
         assert len(stored) == len(set(stored)), "duplicates"
         assert self.acknowledged <= set(stored), "what was acknowledged is lost"
