@@ -14,6 +14,7 @@ from validator.adapters.postgres import open_store, postgres_opener
 from validator.adapters.postgres_store import PostgresStore
 from validator.adapters.postgres_units import Connection
 from validator.adapters.schema import migrations
+from validator.ports import OutcomeUnknown
 from validator.simulation.command import run
 
 pytestmark = pytest.mark.real
@@ -228,3 +229,17 @@ def test_a_missing_dsn_is_a_usage_error(db: Any) -> None:
     code, line = db("check")
 
     assert (code, "--dsn" in line) == (2, True)
+
+
+def test_an_upgrade_whose_end_is_not_known_says_so(
+    db: Any, none: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_args: object, **_kwargs: object) -> None:
+        raise OutcomeUnknown("not confirmed")
+
+    monkeypatch.setattr(postgres_session.Session, "run", lost)
+
+    code, line = db("upgrade", "--dsn", none)
+    monkeypatch.undo()
+
+    assert (code, "upgraded or as it was; run it again" in line) == (2, True)

@@ -15,7 +15,14 @@ from validator.adapters.lanes import Lanes, open_lanes
 from validator.adapters.postgres_schema import have_alone, look, prepare
 from validator.adapters.postgres_session import Connection, Limits, connected
 from validator.adapters.postgres_store import PostgresStore
-from validator.ports import OpenDatabase, OpenStore, Store, StoreUnavailable
+from validator.ports import (
+    ConnectionLost,
+    OpenDatabase,
+    OpenStore,
+    OutcomeUnknown,
+    Store,
+    StoreUnavailable,
+)
 
 
 def postgres(
@@ -113,6 +120,8 @@ async def check_dsn(dsn: str, *, schema: str) -> None:
         raise StoreUnavailable(
             "the database server did not answer within 10 s"
         ) from error
+    except OutcomeUnknown as error:
+        raise StoreUnavailable("the database connection was lost") from error
 
 
 @asynccontextmanager
@@ -120,8 +129,12 @@ async def _opened(
     lanes: Lanes, dsn: str, schema: str, limits: Limits, *, fresh: bool
 ) -> AsyncGenerator[Store]:
     async with connected(lanes, dsn, schema, limits) as session:
-        await session.run(
-            "prepare schema",
-            lambda connection: prepare(connection, schema, fresh=fresh),
-        )
+        try:
+            await session.run(
+                "prepare schema",
+                lambda connection: prepare(connection, schema, fresh=fresh),
+            )
+        except OutcomeUnknown as error:
+            # Nobody asked for a write: whoever opens anew finds it done, or does it.
+            raise ConnectionLost(str(error)) from error
         yield PostgresStore(session)

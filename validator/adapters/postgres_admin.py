@@ -14,7 +14,7 @@ from validator.adapters.postgres_schema import (
     prepare,
 )
 from validator.adapters.postgres_session import Limits, Session, connected
-from validator.ports import StoreUnavailable
+from validator.ports import OutcomeUnknown, StoreUnavailable
 
 _LOOKING = Limits(query=10)
 _CHANGING = Limits(query=3600, transaction=3600)  # a table may be large
@@ -30,7 +30,9 @@ async def inspect_schema(dsn: str, *, schema: str) -> SchemaState:
     """
     return await _with(
         *(dsn, schema, _LOOKING),
-        lambda session: session.run("check schema", partial(look, schema=schema)),
+        lambda session: session.run(
+            "check schema", partial(look, schema=schema), writes=False
+        ),
     )
 
 
@@ -41,7 +43,8 @@ async def upgrade_schema(dsn: str, *, schema: str) -> SchemaState:
 
     Raises:
         StoreInUse: there is something to do, and a validator is working in the schema.
-        StoreUnavailable: as `inspect_schema`; nothing was changed.
+        StoreUnavailable: as `inspect_schema`; nothing was changed, unless the text
+            says that it may have been.
     """
     return await _with(
         *(dsn, schema, _CHANGING),
@@ -66,5 +69,10 @@ async def _with(
                 return await work(session)
     except TimeoutError as error:
         raise StoreUnavailable("the database server did not answer in time") from error
+    except OutcomeUnknown as error:
+        raise StoreUnavailable(
+            "the connection was lost, and the schema is upgraded or as it was; "
+            "run it again"
+        ) from error
     except ValueError as error:
         raise SchemaRefused(f"--schema: {error}") from None
