@@ -38,6 +38,7 @@ from validator.actors.questions import (
     PendingHours,
     Ping,
     ProcessingRows,
+    Prune,
     Question,
     RecordScores,
     RegisterMiner,
@@ -45,15 +46,38 @@ from validator.actors.questions import (
     SavePredictions,
     ScoreRows,
 )
+from validator.actors.soil_questions import (
+    AbandonTarget,
+    ClaimTarget,
+    DueTargets,
+    KnownRegions,
+    PostponeTarget,
+    RecordSoilScores,
+    RegionSent,
+    SaveRegions,
+    SaveSoilForecasts,
+    SoilForecasts,
+    UnsentRegions,
+)
 from validator.adapters.postgres import open_store
 from validator.adapters.postgres_store import PostgresStore
 from validator.adapters.postgres_units import Connection
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
 from validator.domain.scoring import Prediction, Score, ScoredHour
+from validator.domain.soil import (
+    CELLS,
+    PreparedRegion,
+    Region,
+    ScoredTarget,
+    SoilForecast,
+    SoilScore,
+)
 from validator.events import ManyDatabaseFailures, PoolReset, ResettingPool
 
 pytestmark = pytest.mark.real
+
+GRID = (0.5,) * CELLS
 
 Storm = Callable[[ChaosProxy, str], Awaitable[None]]
 
@@ -245,6 +269,7 @@ def questions(random: Random) -> list[Question[Any]]:
     """One of each kind."""
     hour, miner = FIRST + random.randrange(5) * HOUR, random.randrange(5)
     hotkey = f"hotkey-{miner}"
+    region = Region(hour, 0, (0, 0, 1, 1), (0, 0, 1, 1), 32633)
     made: list[Question[Any]] = [
         Ping(),
         RegisterMiner(Miner(miner, hotkey, "127.0.0.1", 8000)),
@@ -260,7 +285,23 @@ def questions(random: Random) -> list[Question[Any]]:
         ReleaseClaims("somebody"),
         ScoreRows(FIRST),
         ProcessingRows(),
+        Prune(FIRST),
+        SaveRegions((PreparedRegion(region, b"II*\0"),)),
+        KnownRegions(hour),
+        UnsentRegions(hour),
+        RegionSent(hour, 0),
+        SaveSoilForecasts((SoilForecast(hour, 0, hotkey, GRID, GRID),)),
+        SoilForecasts(hour, 0),
+        DueTargets(hour, hour),
+        ClaimTarget(hour, "somebody", 1),
+        PostponeTarget(hour, 1, hour, "not yet"),
+        RecordSoilScores(ScoredTarget(hour, (SoilScore(0, hotkey, 0, 0, 1),))),
+        AbandonTarget(hour),
     ]
+    # By name, as attrs makes each class twice.
+    kinds = {kind.__name__ for kind in Question.__subclasses__()}
+    assert {type(each).__name__ for each in made} == kinds
+    random.shuffle(made)
     return made
 
 
@@ -268,7 +309,7 @@ async def test_a_thousand_cancelled_units_leak_no_connection(dsn: str) -> None:
     random = Random(6)
     opening = partial(open_store, dsn, schema="cancelled")
     async with opening(fresh=True) as store:
-        for _ in range(1000 // 12 + 1):
+        for _ in range(1000 // 24 + 1):
             for question in questions(random):
                 with trio.move_on_after(random.uniform(0, 0.003)):
                     await question.put(store)
@@ -287,7 +328,7 @@ async def test_a_thousand_cancelled_questions_leak_no_connection(
             with trio.move_on_after(random.uniform(0, 0.01)):
                 await ref.ask(question, timeout=DEADLINE)
 
-        for _ in range(1000 // 12 + 1):
+        for _ in range(1000 // 24 + 1):
             async with trio.open_nursery() as nursery:
                 for question in questions(random):
                     nursery.start_soon(ask, question)
