@@ -1,33 +1,31 @@
-"""Moves the bytes between a session and a miner's server; all of httpx is here."""
+"""Moves the bytes between a session and a miner's server, by httpx."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import ssl
-import string
 import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
 )
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Self, TypeVar, cast
+from typing import TypeVar, cast
 
 import attrs
-import httpcore
 import httpx
 import trio
 
 from validator.adapters.fiber import addresses, wire
 from validator.adapters.fiber.crypto import Hotkey, SymmetricKey
 from validator.adapters.fiber.session import Session
-from validator.adapters.fiber.wire import Body, Request, Response
+from validator.adapters.fiber.streams import Allowance, Pieces, Transport, Whole
+from validator.adapters.fiber.wire import Request, Response
 from validator.domain.answers import FailureKind
 from validator.domain.metagraph import Miner
 from validator.domain.payload import Payload
@@ -45,37 +43,10 @@ CLOSE_WITHIN = 1.0
 ENCRYPTING = 2
 """Threads that encrypt large questions: more would keep the event loop waiting."""
 
-# nginx, which stands before most miners, drops idle connections after 75 s: leave
-# before it does, or a request may be written into a connection that is just closing.
-_KEEP_IDLE = 60.0
-
-_NONCE_CHARS = string.ascii_letters + string.digits
-
 T = TypeVar("T")
 
 HEADS_LIMIT = 64_000
 """Bytes before the body of a response: its headers, and responses that go before it."""
-
-AT_ONCE = 16_384
-"""Bytes that are read, and so understood, without letting others run."""
-
-
-@attrs.define
-class Allowance:
-    """How many bytes may still be read in an exchange, as they come out of TLS.
-
-    What comes before a body has no end of its own: a miner can send preliminary
-    responses for ever, 2,600 in 64 kB, each of which costs us 50 us.
-    """
-
-    left: int = 0
-
-    def spend(self, size: int) -> None:
-        """Count what was read."""
-        self.left -= size
-        if self.left < 0:
-            raise httpcore.RemoteProtocolError("more bytes than are read of a response")
-
 
 NewTransport = Callable[[Allowance], httpx.AsyncBaseTransport]
 
@@ -105,7 +76,7 @@ def connect(
         new_transport: makes what carries each connection; for simulated networks.
     """
     if new_transport is None:
-        new_transport = partial(_Transport, _trust_anybody())
+        new_transport = partial(Transport, _trust_anybody())
     encrypting = trio.CapacityLimiter(ENCRYPTING)
 
     @asynccontextmanager
@@ -144,6 +115,7 @@ class _Connection:
     seen: Seen = attrs.field(factory=Seen)
     # Whether the exchange before ended well, so that its connection may be used again.
     _kept: bool = False
+    _urls: dict[str, httpx.URL] = attrs.field(factory=dict[str, httpx.URL])
     # Whose certificate was looked at last: it is a new one only on a new connection.
     _tls: object = None
 
@@ -176,8 +148,7 @@ class _Connection:
             return await work()
 
     def _nonce(self) -> str:
-        chars = (secrets.choice(_NONCE_CHARS) for _ in range(10))
-        return wire.nonce(self._time_ns(), "".join(chars))
+        return wire.nonce(self._time_ns(), secrets.token_hex(5))
 
     async def _exchange(self, request: Request, limit: int) -> Response:
         if self._refusal is not None:
@@ -208,19 +179,24 @@ class _Connection:
         size = len(request.body) if large is None else large.size
         return httpx.Request(
             request.method,
-            f"https://{host}:{miner.port}{request.path}",
+            self._url(f"https://{host}:{miner.port}{request.path}"),
             headers={
                 "host": f"{host}:{miner.port}",
                 "accept-encoding": "identity",  # so that no bomb is unpacked
                 **request.headers,
                 **({"content-length": str(size)} if size else {}),
             },
-            stream=_Whole(request.body)
+            stream=Whole(request.body)
             if large is None
-            else _Pieces(large, self._encrypting),
+            else Pieces(large, self._encrypting),
             # None: the caller's scope limits the whole exchange.
             extensions={"timeout": {}},
         )
+
+    def _url(self, text: str) -> httpx.URL:
+        if text not in self._urls:  # few, and parsing one takes 50 us
+            self._urls[text] = httpx.URL(text)
+        return self._urls[text]
 
     def _look_at(self, response: httpx.Response) -> None:
         """Remember what the response shows of its server; it cannot go wrong."""
@@ -236,112 +212,6 @@ class _Connection:
             return
         offset = theirs - self._time_ns() / 1e9
         self.seen = attrs.evolve(self.seen, clock_offset=offset)
-
-
-# -- sockets ------------------------------------------------------------------------
-
-
-class _Transport(httpx.AsyncHTTPTransport):
-    """The usual one, on connections of ours."""
-
-    def __init__(self, trust: ssl.SSLContext, allowance: Allowance) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=trust,
-            keepalive_expiry=_KEEP_IDLE,
-            network_backend=_Backend(allowance),
-        )
-
-
-class _Backend(httpcore.AsyncNetworkBackend):
-    def __init__(self, allowance: Allowance) -> None:
-        self._trio: Any = httpcore.TrioBackend()
-        self._allowance = allowance
-
-    async def connect_tcp(
-        self, *args: Any, **kwargs: Any
-    ) -> httpcore.AsyncNetworkStream:
-        return _Stream(await self._trio.connect_tcp(*args, **kwargs), self._allowance)
-
-
-@attrs.frozen
-class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that counts what is read, and leaves no socket behind.
-
-    httpcore closes it when a TLS handshake ends in an error, but not when that is
-    cancelled: a miner that takes connections and says nothing would cost us a socket
-    each time.
-    """
-
-    _stream: httpcore.AsyncNetworkStream
-    _allowance: Allowance
-
-    async def start_tls(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        try:
-            tls = await self._stream.start_tls(*args, **kwargs)
-        except trio.Cancelled:
-            with trio.move_on_after(CLOSE_WITHIN, shield=True):
-                await self._stream.aclose()
-            raise
-        return _Stream(tls, self._allowance)
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data = await self._stream.read(min(max_bytes, AT_ONCE), timeout)
-        self._allowance.spend(len(data))
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-# -- bodies -------------------------------------------------------------------------
-#
-# Not httpx's own, which are asynchronous generators: left half way whenever sending
-# fails, they would wait for the garbage collector to complain about them.
-
-
-@attrs.frozen
-class _Whole(httpx.AsyncByteStream):
-    _body: bytes
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Iterator(iter((self._body,) if self._body else ()), None)
-
-
-@attrs.frozen
-class _Pieces(httpx.AsyncByteStream):
-    _body: Body
-    _threads: trio.CapacityLimiter
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Iterator(self._body.pieces(), self._threads)
-
-
-@attrs.frozen
-class _Iterator:
-    """Hands out pieces; those that take long to make are made in threads."""
-
-    _pieces: Any
-    _threads: trio.CapacityLimiter | None
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._threads is None:
-            piece = next(self._pieces, None)
-        else:
-            piece = await trio.to_thread.run_sync(
-                next, self._pieces, None, limiter=self._threads
-            )
-        if piece is None:
-            raise StopAsyncIteration
-        return cast("bytes", piece)
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
