@@ -33,6 +33,7 @@ from validator.events import (
     NobodyAnswered,
     QuestionSkipped,
     RoundEnded,
+    RoundVoid,
     RowsReset,
     WeightsSet,
 )
@@ -297,6 +298,48 @@ async def test_a_database_that_is_away_in_a_round_costs_nothing() -> None:
     assert [len(row.scores) for row in rows] == [3] * 7
     assert world.chain.weights.keys() == {0, 1, 2}
     assert await store.processing_rows() == 0
+
+
+class CutOff(Peer):
+    """Nobody can be reached while the world is offline."""
+
+    def __init__(self, miner: Miner, world: Offline) -> None:
+        super().__init__(miner, "honest")
+        self._world = world
+
+    async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
+        if self._world.offline:
+            raise MinerError("unreachable", "no route to host")
+        return await super().ask(path, payload, limit=limit)
+
+
+class Offline(World):
+    """A world whose network can be taken away."""
+
+    offline = False
+
+    @asynccontextmanager
+    async def _connect(self, miner: Miner) -> AsyncGenerator[MinerConnection]:
+        yield CutOff(miner, self)
+
+
+async def test_a_network_of_ours_that_is_down_costs_nobody_anything() -> None:
+    world = Offline(cast("honest", "honest", "honest", "honest", "honest", "honest"))
+    async with world.running():
+        await trio.sleep(2.5 * 3600)
+        world.offline = True
+        await trio.sleep(3600)
+        world.offline = False
+        await trio.sleep(3 * 3600)
+
+    (void,) = world.all(RoundVoid)
+    assert isinstance(void, RoundVoid)
+    assert void.why == "network"
+    assert world.scored() == [FIRST + n * HOUR for n in (1, 2, 3, 5)]
+    assert void.hour == FIRST + 4 * HOUR
+    rows = await world.store.score_rows(FIRST)
+    assert [len(row.scores) for row in rows] == [6] * 4
+    assert len(world.chain.weights) == 6
 
 
 async def test_a_crash_between_claim_and_scores_is_made_good_by_the_next_life() -> None:

@@ -183,7 +183,8 @@ async def test_each_result_is_told_as_it_comes_and_the_summary_after_the_last(
     assert isinstance(taken[3][1], NotServing)
     (complaint,) = of(MinerTrouble, events)
     assert isinstance(complaint, MinerTrouble)
-    assert complaint.what == "HTTP error from"
+    said = complaint.text.format(**attrs.asdict(complaint))
+    assert said == "HTTP error from miner hotkey-2: HTTP 401"
 
 
 async def test_a_round_lasts_until_its_deadline_and_not_longer(
