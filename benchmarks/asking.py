@@ -47,7 +47,7 @@ class Round:
     """What one round took."""
 
     summary: RoundSummary
-    results: Sequence[Result]
+    results: tuple[Result, ...]
     wall: float
     cpu: float
     """Seconds of this process, all threads."""
