@@ -152,7 +152,7 @@ def rows() -> Iterator[Row]:
     for row, pattern, operations, rounds in (
         (MANY_TO_ONE, many_to_one, 4_000, 21),
         (RING, ring, 10_000, 15),
-        (FAN_OUT, fan_out, 10_000, 5),
+        (FAN_OUT, fan_out, 10_000, 15),
     ):
         actors = Case(partial(pattern, NodeActor, as_actors), operations)
         naive = Case(partial(pattern, Node, as_tasks), operations)
