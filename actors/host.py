@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import trio
 
-from actors._core.exits import Exit
+from actors._core.exits import KILLED, Exit
 from actors._core.incarnation import Incarnation
 from actors._core.mailbox import STOP, Mailbox, Overflow
 from actors._core.refs import Ref
@@ -96,7 +96,7 @@ class Host(Generic[P]):
         return self
 
     async def _main(self) -> None:
-        exit_ = Exit("killed")
+        exit_ = KILLED
         try:
             # What all actors rely on outlives them: also one that shields itself
             # beyond the bound.
@@ -116,7 +116,7 @@ class Host(Generic[P]):
 
     async def _live(self, home: trio.Nursery) -> Exit:
         if self.leaving.is_set():
-            return Exit("killed")  # cancelled before there was a life
+            return KILLED  # cancelled before there was a life
         life = self._life(home, self._started)
         life.make()
         return await life.live()

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 import trio
 
 from actors import Exit, Ref, Snapshot, Subscription
+from actors._core.exits import KILLED
 from actors._core.runtime import Runtime
 from actors.events import DeadLetter, Event, Sink
 from actors.host import Host
@@ -205,7 +206,7 @@ class System:
         await self._host.__aenter__()
         if self._host.exit is not None or not self._host.was_up:
             await self._host.__aexit__(None, None, None)
-            self._raise_failure(self._host.exit or Exit("killed"))
+            self._raise_failure(self._host.exit or KILLED)
         return self
 
     async def __aexit__(

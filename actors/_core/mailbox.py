@@ -150,7 +150,7 @@ class Mailbox(Record):
 
     def queue_up(self, who: Sender | Call) -> None:
         """Stand in the line for room."""
-        if not self.is_high:
+        if not self.is_high:  # asked here too: a call less for each sender that waits
             self.note_high()
         if self.waiting is _NOBODY:
             self.waiting = OrderedDict()

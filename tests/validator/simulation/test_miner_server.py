@@ -7,8 +7,7 @@ import json
 import os
 import ssl
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,39 +16,13 @@ from bittensor_core import Keypair
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa as rsa_keys
+from served import MINER, serving
 
-from validator.adapters.fiber.crypto import RsaKey
-from validator.adapters.fiber.server import Server
-from validator.simulation.behaviours import Behaviour
 from validator.simulation.miner_server import (
     HOST,
-    PATHS,
-    MinerServer,
-    self_signed_tls,
 )
 
 pytestmark = pytest.mark.real
-
-MINER = "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi"
-VALIDATOR = "5Fpfx4iDtrrY99VGkQnLXASytC2y9Z3o8KUyTtD4w7o5SZcA"  # seed 0x22 * 32
-
-
-@asynccontextmanager
-async def serving(behaviour: Behaviour = "honest") -> AsyncGenerator[int]:
-    miner = MinerServer(
-        uid=0,
-        hotkey=MINER,
-        behaviour=behaviour,
-        server=Server(RsaKey.generate(), {VALIDATOR: 5000.0}, PATHS),
-        seed=1,
-        hour_seconds=1.0,
-    )
-    async with trio.open_nursery() as nursery:
-        port = await nursery.start(miner.serve, self_signed_tls())
-        with trio.fail_after(10):  # nothing here takes long; what does is a hang
-            yield port
-            await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
 
 
 class IndependentClient:
