@@ -216,13 +216,13 @@ class Company:
     async def ask(self, miners: Sequence[Miner]) -> int:
         """Ask some at once; how many results there were.
 
-        Who fails in another way than it should is asked again alone: in a crowd, on a
-        busy machine, anybody may be too slow.
+        Who was too slow and should not have been is asked again alone: in a crowd, on a
+        busy machine, anybody may be. Nothing else is given a second chance.
         """
         held = await self._round(miners)
         for result in held:
             tries = 0
-            while not self._is_right(result) and tries < 2:
+            while self._is_late(result) and tries < 2:
                 tries += 1
                 (result,) = await self._round([result.miner])  # noqa: PLW2901
             self.again += tries > 0
@@ -235,6 +235,9 @@ class Company:
     async def _round(self, miners: Sequence[Miner]) -> tuple[Result, ...]:
         held = await self.ours.hold(geomagnetic.PATH, SMALL, deadline=20, miners=miners)
         return held.results
+
+    def _is_late(self, result: Result) -> bool:
+        return kind_of(result) == "timeout" and not self._is_right(result)
 
     def _is_right(self, result: Result) -> bool:
         return kind_of(result) in allowed(self.plans[result.miner.uid])
