@@ -123,9 +123,8 @@ def _longest(scenario: Scenario, tree: Tree) -> float:
     """
     script, faults = scenario.script, scenario.faults
     jumps = [op.seconds for op in script if isinstance(op, JumpAt)]
-    held_up = sum(fault.seconds * fault.repeat for fault in faults)
     blocks = sum(fault.repeat for fault in faults if fault.kind == "no_checkpoint")
-    rests = (1 + len(jumps) + blocks) * (tree.settle + held_up)
+    rests = (1 + len(jumps) + blocks) * (tree.settle + scenario.held_up)
     children = [node.child for node in tree.nodes.values()]
     budgets = tree.shutdown + sum(c.start_timeout + c.cleanup for c in children)
     last = max((op.at for op in script), default=0.0)
@@ -260,10 +259,11 @@ class Stage:
             self._do(op, others)
         # What faults hold up comes on top, or all might be looked at the very moment
         # when somebody who was stuck ends after all.
-        held_up = sum(fault.seconds * fault.repeat for fault in self._scenario.faults)
         while not self._leave.is_set():
             blocked = self.planting.blocked
-            with trio.move_on_after(self._tree.settle + held_up) as scope:
+            with trio.move_on_after(
+                self._tree.settle + self._scenario.held_up
+            ) as scope:
                 await self._leave.wait()
             if scope.cancelled_caught and blocked == self.planting.blocked:
                 self._look_at_all()

@@ -89,6 +89,11 @@ class Scenario:
     shape: str = ""
     """`Tree.shape` of the tree that it was made for; empty: for any that will do."""
 
+    @property
+    def held_up(self) -> float:
+        """Seconds for which its faults may hold somebody up, all together."""
+        return sum(fault.seconds * fault.repeat for fault in self.faults)
+
     def check(self, tree: Tree) -> None:
         """Refuse to be played on another tree.
 
