@@ -33,7 +33,7 @@ from supervision.dynamic import DynamicSupervisor
 from supervision.guarded import BreakerOpen, guard
 from supervision.loopwatch import watch_loop
 from supervision.metrics import ActorMetrics, Metrics, waiting
-from supervision.pool import pool_of
+from supervision.pool import Standby, pool_of
 from supervision.reports import MaxRestarts
 from supervision.requests import (
     CleanUp,
@@ -88,6 +88,7 @@ __all__ = [
     "Restart",
     "RestartChild",
     "ShutdownStuck",
+    "Standby",
     "StartChild",
     "StartFailed",
     "StopChild",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import attrs
 
-from actors import Deferred, Message
+from actors import Actor, Deferred, Message, Tell
 from actors._core.mailbox import Mailbox
 from actors._core.messages import Posted
 from actors._core.reply import Call
@@ -27,6 +28,37 @@ AHEAD = 2
 to be given one: so that it need not wait for the next."""
 
 
+@attrs.frozen
+class _GetReady(Tell["Standby"]):
+    system: ClassVar[bool] = True
+
+
+class Standby(Actor):
+    """A worker of a pool that cannot always take a message: it has to connect, say.
+
+    The pool gives it none unless it is `ready`. If a message has to wait because
+    nobody can take it, the first worker that is not ready is asked to `get_ready`. The
+    message goes to whoever is free first, so nobody waits for a certain worker.
+    """
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can take a message now; the pool looks before it gives one."""
+        raise NotImplementedError
+
+    async def get_ready(self) -> None:
+        """Try to become ready; as with any handler, what it raises fails the worker.
+
+        If it is not ready afterwards, it is asked again as long as a message waits: so
+        let it pause.
+        """
+        raise NotImplementedError
+
+    @_GetReady.handled
+    async def _wanted(self, m: _GetReady) -> None:
+        await self.get_ready()
+
+
 def pool_of(
     worker: Child[P],
     *,
@@ -42,6 +74,9 @@ def pool_of(
     holds for each worker. Messages wait in the pool until a worker can take them, and
     so survive a worker's crash, all but the one it had in hand. A worker answers the
     asker itself.
+
+    Workers that cannot always take a message are `Standby` actors; those by key are
+    given theirs all the same.
 
     Suspended, it gives out nothing, while its workers finish what they have and are
     restarted. A worker that is suspended is given nothing by the pool, but what goes by
@@ -138,6 +173,9 @@ class Pool(Supervisor):
             self._next = (item, since if next_ is item else box.clock())
             box.user.appendleft(self._next)
             life.suspended = True
+            if box.system is None:
+                box.system = deque()  # without one, the reader does not look at that
+            self._want_another()
         return Deferred(item)  # it is the worker who answers
 
     def _note_wait(self, item: Any, since: float) -> None:
@@ -161,10 +199,16 @@ class Pool(Supervisor):
         for n in range(len(roles)):
             turn = (begin + n) % len(roles)
             role = roles[turn]
-            if role.state == "running" and _load(role) < most:
+            if role.state == "running" and _load(role) < most and _is_ready(role):
                 self._turn = turn + 1
                 return role
         return None
+
+    def _want_another(self) -> None:
+        for role in self._roles:
+            if role.state == "running" and not _load(role) and not _is_ready(role):
+                _hand(_GetReady(), role.ref._mailbox, self.ctx.me._mailbox)
+                return
 
     _stop_all = Supervisor._stop_at_once  # as none of them needs another
 
@@ -206,8 +250,18 @@ def _forward(item: object, worker: Mailbox, pool: Mailbox) -> None:
         if asker is not None:
             asker.waits_for.append(worker)
             item.asker = asker
+    _hand(item, worker, pool)
+
+
+def _hand(item: object, worker: Mailbox, pool: Mailbox) -> None:
     worker.post(item)
     worker.post(_Done(pool))
+
+
+def _is_ready(role: Role) -> bool:
+    life = role.ref._mailbox.life
+    actor = None if life is None else life.actor
+    return not isinstance(actor, Standby) or actor.ready
 
 
 def _load(role: Role) -> int:
