@@ -18,7 +18,7 @@ from validator.domain.answers import FailureKind
 from validator.domain.dst import DstSeries
 from validator.domain.metagraph import Metagraph, Miner
 from validator.domain.payload import Payload
-from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
+from validator.domain.scoring import EarnedRow, Excuse, Prediction, ScoredHour
 from validator.domain.soil import (
     MINERS_AT_ONCE,
     REGIONS_AT_ONCE,
@@ -264,12 +264,15 @@ class Store(SoilStore, Protocol):
         """The remembered miners, by uid."""
         ...
 
-    async def save_predictions(self, predictions: Sequence[Prediction]) -> int:
+    async def save_predictions(
+        self, predictions: Sequence[Prediction], excuses: Sequence[Excuse] = ()
+    ) -> int:
         """Store predictions as pending; return how many belong to a known miner.
 
         Those of unknown hotkeys are dropped (the miner was deregistered meanwhile).
         A prediction that exists for (hour, hotkey) is left as it is, and counted; so
-        is one for an hour that is already scored. The hours count as asked.
+        is one for an hour that is already scored. The same goes for excuses, without
+        being counted. The hours count as asked.
         """
         ...
 

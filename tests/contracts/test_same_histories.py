@@ -16,7 +16,7 @@ from supervision.testing import TrioStateMachine, awaited
 from validator.adapters.postgres import postgres_opener
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, Score, ScoredHour
+from validator.domain.scoring import Excuse, Prediction, Score, ScoredHour
 from validator.domain.soil import (
     CELLS,
     PreparedRegion,
@@ -51,6 +51,7 @@ def forecast(at: datetime, number: int, hotkey: str, value: float) -> SoilForeca
 
 miners = st.builds(Miner, uids, hotkeys, st.just("127.0.0.1"), st.just(8000))
 predictions = st.lists(st.builds(Prediction, times, hotkeys, values), max_size=4)
+excuses = st.lists(st.builds(Excuse, times, hotkeys), max_size=3)
 outcomes = st.builds(
     ScoredHour,
     times,
@@ -139,10 +140,12 @@ class BothStores(TrioStateMachine):
     async def open_hour(self, hour: datetime, again: bool) -> None:
         await self.write("open_hour", hour, again=again)
 
-    @rule(given=predictions, again=st.booleans())
+    @rule(given=predictions, excuses=excuses, again=st.booleans())
     @awaited
-    async def save_predictions(self, given: list[Prediction], again: bool) -> None:
-        await self.write("save_predictions", given, again=again)
+    async def save_predictions(
+        self, given: list[Prediction], excuses: list[Excuse], again: bool
+    ) -> None:
+        await self.write("save_predictions", given, excuses, again=again)
 
     @rule(hour=times, owner=owners, life=st.integers(1, 2), again=st.booleans())
     @awaited

@@ -9,7 +9,7 @@ import pytest
 from validator.adapters.postgres import postgres_opener
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import EarnedRow, Prediction, Score, ScoredHour
+from validator.domain.scoring import EarnedRow, Excuse, Prediction, Score, ScoredHour
 from validator.ports import PRUNED_AT_ONCE, OpenStore
 from validator.simulation.store import MemoryStore
 
@@ -114,6 +114,28 @@ async def test_the_first_prediction_for_an_hour_stays(opener: OpenStore) -> None
 
         claimed = await store.claim_predictions(HOUR, owner="geo", incarnation=1)
         assert claimed == (first,)
+
+
+async def test_who_is_excused_goes_with_the_row_of_the_hour(opener: OpenStore) -> None:
+    async with opener() as store:
+        await store.register_miner(miner(1, "a"))
+        await store.register_miner(miner(2, "b"))
+        excuses = [Excuse(HOUR, "b"), Excuse(HOUR, "x"), Excuse(NEXT_HOUR, "a")]
+
+        for _ in range(2):
+            assert await store.save_predictions([prediction("a")], excuses) == 1
+        await store.save_predictions([], [Excuse(HOUR, "a")])  # has answered after all
+        await store.record_scores(outcome(("a", 0.5)))
+        await store.save_predictions([], [Excuse(HOUR, "a")])  # it is scored already
+
+        assert await store.score_rows(HOUR) == (
+            EarnedRow("geomagnetic", HOUR, {"a": 0.5}, frozenset({"b"})),
+        )
+        assert await store.pending_hours(LATER) == (NEXT_HOUR,), "an hour of excuses"
+        await store.forget_miner("b")
+        assert await store.score_rows(HOUR) == (
+            EarnedRow("geomagnetic", HOUR, {"a": 0.5}),
+        )
 
 
 async def test_nothing_to_save_is_no_work(opener: OpenStore) -> None:

@@ -25,7 +25,8 @@ from validator.domain.dst import Nanotesla
 from validator.domain.metagraph import Metagraph, Miner
 from validator.domain.payload import Payload
 from validator.domain.schedule import HOUR
-from validator.domain.scoring import Prediction, ScoredHour
+from validator.domain.scoring import Excuse, Prediction, ScoredHour
+from validator.domain.weights import merits
 from validator.events import (
     HourScored,
     LeaseElsewhere,
@@ -280,9 +281,11 @@ class FlakyStore(MemoryStore):
         if trio.current_time() < self.away_until:
             raise StoreUnavailable("the database is away")
 
-    async def save_predictions(self, predictions: Sequence[Prediction]) -> int:
+    async def save_predictions(
+        self, predictions: Sequence[Prediction], excuses: Sequence[Excuse] = ()
+    ) -> int:
         self._check()
-        return await super().save_predictions(predictions)
+        return await super().save_predictions(predictions, excuses)
 
 
 async def test_a_database_that_is_away_in_a_round_costs_nothing() -> None:
@@ -340,6 +343,38 @@ async def test_a_network_of_ours_that_is_down_costs_nobody_anything() -> None:
     rows = await world.store.score_rows(FIRST)
     assert [len(row.scores) for row in rows] == [6] * 4
     assert len(world.chain.weights) == 6
+
+
+class Crashing(Peer):
+    """Our client of this miner crashes at one question."""
+
+    async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
+        if parse_question(json.loads(payload.text)).hour == FIRST + 3 * HOUR:
+            raise ZeroDivisionError("a bug of ours")
+        return await super().ask(path, payload, limit=limit)
+
+
+class Buggy(World):
+    """A world in which a client of ours has a bug."""
+
+    @asynccontextmanager
+    async def _connect(self, miner: Miner) -> AsyncGenerator[MinerConnection]:
+        yield (Crashing if miner.uid == 0 else Peer)(miner, "honest")
+
+
+async def test_a_client_of_ours_that_crashes_costs_its_miner_nothing() -> None:
+    world = Buggy(cast("honest", "honest"))
+    await world.run(6.5)
+
+    rows = await world.store.score_rows(FIRST)
+    assert [0 if "hotkey-0" in row.scores else 1 for row in rows] == [0, 0, 1, 0, 0]
+    now = world.calendar.now()
+    earned = merits([row.seated({"hotkey-0": 0}) for row in rows], now=now, uids=[0])
+    without = [rows[0], rows[1], rows[3], rows[4]]
+    assert earned == merits(
+        [row.seated({"hotkey-0": 0}) for row in without], now=now, uids=[0]
+    )
+    assert all("hotkey-1" in row.scores for row in rows), "nothing else has changed"
 
 
 async def test_a_crash_between_claim_and_scores_is_made_good_by_the_next_life() -> None:

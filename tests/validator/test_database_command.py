@@ -88,7 +88,8 @@ def test_an_older_schema_is_told_and_brought_up_to_date(db: Any, none: str) -> N
     execute(
         none,
         f"DROP TABLE {SCHEMA}.soil_targets, {SCHEMA}.soil_regions, "
-        f"{SCHEMA}.soil_images, {SCHEMA}.soil_predictions, {SCHEMA}.soil_history",
+        f"{SCHEMA}.soil_images, {SCHEMA}.soil_predictions, {SCHEMA}.soil_history, "
+        f"{SCHEMA}.geomagnetic_excuses",
         f"DROP DOMAIN {SCHEMA}.soil_grid",
         f"DELETE FROM {SCHEMA}.migrations WHERE number > 1",  # noqa: S608
         "SELECT 1",
@@ -181,7 +182,7 @@ def test_missing_rights_are_told_before_anything_is_written(
         "SELECT 1",
     )
     code, line = db(word, "--dsn", pauper)
-    assert (code, "may not read and write geomagnetic_history, " in line) == (2, True)
+    assert (code, "may not read and write geomagnetic_excuses, " in line) == (2, True)
 
 
 @pytest.mark.parametrize("word", ["check", "upgrade"])

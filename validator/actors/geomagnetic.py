@@ -33,7 +33,7 @@ from validator.domain.answers import AnswerRefused, FailureKind
 from validator.domain.dst import DstSeries, Nanotesla
 from validator.domain.payload import Payload
 from validator.domain.schedule import next_hour
-from validator.domain.scoring import Prediction, Score, ScoredHour
+from validator.domain.scoring import Excuse, Prediction, Score, ScoredHour
 from validator.domain.tasks import geomagnetic
 from validator.events import (
     HourScored,
@@ -128,8 +128,9 @@ class Geomagnetic(Actor, ResultTaker):
             return
         # In the order they were told, and so after the last of the results.
         results = await self.ctx.me.ask(GetResults(), timeout=limit)
-        predictions, outcomes = _sort_out(question.hour, results)
-        await self._database.ask(SavePredictions(predictions), timeout=limit)
+        predictions, excuses, outcomes = _sort_out(question.hour, results)
+        save = SavePredictions(predictions, excuses)
+        await self._database.ask(save, timeout=limit)
         # Also when nobody answered; but not before it is known whose fault that is.
         await self._database.ask(OpenHour(question.hour), timeout=limit)
         failed: Counter[FailureKind] = Counter(
@@ -197,9 +198,13 @@ class Geomagnetic(Actor, ResultTaker):
 
 def _sort_out(
     hour: datetime, results: Sequence[Result]
-) -> tuple[tuple[Prediction, ...], tuple[MinerResult, ...]]:
-    """Turn what miners sent into predictions, and into one outcome per miner."""
+) -> tuple[tuple[Prediction, ...], tuple[Excuse, ...], tuple[MinerResult, ...]]:
+    """Turn what miners sent into predictions, and into one outcome per miner.
+
+    Miners that a fault of ours has cost the question are excused.
+    """
     predictions: list[Prediction] = []
+    excuses: list[Excuse] = []
     outcomes: list[MinerResult] = []
     for result in results:
         if isinstance(result, NotServing):
@@ -208,6 +213,8 @@ def _sort_out(
         failure, detail = None, ""
         if isinstance(result, MinerFailed):
             failure, detail = result.kind, result.detail
+            if failure == "ours":
+                excuses.append(Excuse(hour, hotkey))
         else:
             value = geomagnetic.parse_answer(result.answer)
             if isinstance(value, AnswerRefused):
@@ -216,4 +223,4 @@ def _sort_out(
                 predictions.append(Prediction(hour, hotkey, value))
         outcomes.append(MinerResult(uid, hotkey, result.seconds, failure, detail))
     outcomes.sort(key=lambda outcome: outcome.uid)
-    return tuple(predictions), tuple(outcomes)
+    return tuple(predictions), tuple(excuses), tuple(outcomes)

@@ -16,7 +16,7 @@ import attrs
 from actors import Ask
 from actors.events import Event
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
+from validator.domain.scoring import EarnedRow, Excuse, Prediction, ScoredHour
 from validator.events import RowsReset
 from validator.ports import Store
 
@@ -104,9 +104,10 @@ class SavePredictions(Question[int]):
     """See `Store.save_predictions`."""
 
     predictions: tuple[Prediction, ...]
+    excuses: tuple[Excuse, ...] = ()
 
     def put(self, store: Store) -> Awaitable[int]:
-        return store.save_predictions(self.predictions)
+        return store.save_predictions(self.predictions, self.excuses)
 
 
 @attrs.frozen

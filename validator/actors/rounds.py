@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
@@ -226,7 +227,7 @@ class _Round:
                 result: Result = admitted
             else:
                 permit = admitted
-                result = await self._ask(client)
+                result = await self._ask(miner, client)
         except ActorError as error:
             result = self._unanswered(miner, error, trio.current_time() - begin)
         self.done[miner.hotkey] = (permit, result)
@@ -235,14 +236,18 @@ class _Round:
         with suppress(ActorGone):  # then so is who asked, or will not miss it
             await self._m.to.send(TakeResult(self._m.round, result))
 
-    async def _ask(self, client: Ref[MinerClient]) -> Result:
+    async def _ask(self, miner: Miner, client: Ref[MinerClient]) -> Result:
         m = self._m
-        question = AskMiner(m.endpoint, m.payload, m.answer_limit)
-        with trio.move_on_at(self._ends):
+        begin = trio.current_time()
+        with trio.move_on_at(self._ends) as waiting:
             async with self._permits.take(self._cost):
+                waiting.deadline = math.inf
                 left = max(1e-3, self._ends - trio.current_time())
+                question = AskMiner(m.endpoint, m.payload, m.answer_limit)
                 return await client.ask(question, timeout=left)
-        raise AskTimeout(client.path, question, "no permit before the deadline")
+        # Others had all there are: not the fault of this miner, which saw no question.
+        detail = "no permit before the deadline of the round"
+        return MinerFailed(miner, "ours", "query", detail, trio.current_time() - begin)
 
     def _unanswered(
         self, miner: Miner, error: ActorError, seconds: float

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
 import attrs
 
 from validator.adapters.postgres_soil import PostgresSoil
 from validator.adapters.postgres_units import Connection, known_miners
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
+from validator.domain.scoring import EarnedRow, Excuse, Prediction, ScoredHour, Task
 from validator.ports import PRUNED_AT_ONCE
 
 
@@ -58,12 +59,15 @@ class PostgresStore(PostgresSoil):
 
         return await self._session.run("read miners", unit, writes=False)
 
-    async def save_predictions(self, predictions: Sequence[Prediction]) -> int:
+    async def save_predictions(
+        self, predictions: Sequence[Prediction], excuses: Sequence[Excuse] = ()
+    ) -> int:
         async def unit(connection: Connection) -> int:
-            hours = {given.hour for given in predictions}
+            everything: list[Prediction | Excuse] = [*predictions, *excuses]
+            hours = {given.hour for given in everything}
             await _open_hours(connection, hours)
             unscored = await _unscored(connection, hours)
-            known = await known_miners(connection, (p.hotkey for p in predictions))
+            known = await known_miners(connection, (g.hotkey for g in everything))
             kept = {
                 (given.hour, given.hotkey): given
                 for given in reversed(predictions)  # of several, the first stays
@@ -77,6 +81,12 @@ class PostgresStore(PostgresSoil):
                 [hotkey for _, hotkey in sorted(kept)],
                 [kept[key].value for key in sorted(kept)],
             )
+            excused = {
+                (given.hour, given.hotkey)
+                for given in excuses
+                if given.hour in unscored and given.hotkey in known
+            }
+            await _excuse(connection, sorted(excused))
             return sum(given.hotkey in known for given in predictions)
 
         return await self._session.run("save predictions", unit)
@@ -158,23 +168,15 @@ class PostgresStore(PostgresSoil):
         async def unit(connection: Connection) -> Sequence[EarnedRow]:
             found = await connection.fetch(
                 "SELECT task, target_time, hotkey, score FROM score_rows "
-                "LEFT JOIN scores USING (task, target_time) "
-                "WHERE target_time >= $1 ORDER BY target_time, task",
+                "LEFT JOIN scores USING (task, target_time) WHERE target_time >= $1 "
+                "UNION ALL SELECT task, target_time, hotkey, NULL FROM score_rows "
+                "JOIN geomagnetic_excuses "
+                "ON task = 'geomagnetic' AND target_time = hour AND hour >= $1 "
+                "ORDER BY target_time, task",
                 since,
             )
             rows = groupby(found, key=lambda row: (row["task"], row["target_time"]))
-            return tuple(
-                EarnedRow(
-                    task,
-                    at,
-                    {
-                        s["hotkey"]: s["score"]
-                        for s in scores
-                        if s["hotkey"] is not None
-                    },
-                )
-                for (task, at), scores in rows
-            )
+            return tuple(_earned(task, at, list(each)) for (task, at), each in rows)
 
         return await self._session.run("read score rows", unit, writes=False)
 
@@ -226,6 +228,25 @@ async def _unscored(connection: Connection, hours: set[datetime]) -> set[datetim
         list(hours),
     )
     return {row["hour"] for row in rows}
+
+
+async def _excuse(
+    connection: Connection, excused: Sequence[tuple[datetime, str]]
+) -> None:
+    await connection.execute(
+        "INSERT INTO geomagnetic_excuses (hour, hotkey) "
+        "SELECT * FROM unnest($1::timestamptz[], $2::text[]) ON CONFLICT DO NOTHING",
+        [hour for hour, _ in excused],
+        [hotkey for _, hotkey in excused],
+    )
+
+
+def _earned(task: Task, at: datetime, rows: Sequence[Any]) -> EarnedRow:
+    # One without a hotkey is of a question nobody answered, without a score an excuse.
+    given = [row for row in rows if row["hotkey"] is not None]
+    scores = {r["hotkey"]: r["score"] for r in given if r["score"] is not None}
+    excused = frozenset(row["hotkey"] for row in given) - scores.keys()
+    return EarnedRow(task, at, scores, excused)
 
 
 async def _store_scores(connection: Connection, outcome: ScoredHour) -> None:

@@ -42,6 +42,14 @@ class Prediction:
 
 
 @attrs.frozen
+class Excuse:
+    """One miner that was not asked about one hour, through a fault of ours."""
+
+    hour: datetime
+    hotkey: str
+
+
+@attrs.frozen
 class Score:
     """What one prediction turned out to be worth, within [0, 1]."""
 
@@ -69,6 +77,8 @@ class EarnedRow:
     task: Task
     at: datetime
     scores: Mapping[str, float]
+    excused: frozenset[str] = frozenset()
+    """Hotkeys for which the row does not count; none of them has a score."""
 
     def seated(self, uids: Mapping[str, int]) -> ScoreRow:
         """The row with hotkeys at these uids; those that have none are left out."""
@@ -77,7 +87,8 @@ class EarnedRow:
             for hotkey, score in self.scores.items()
             if hotkey in uids
         }
-        return ScoreRow(self.task, self.at, scores)
+        excused = frozenset(uids[hotkey] for hotkey in self.excused & uids.keys())
+        return ScoreRow(self.task, self.at, scores, excused)
 
 
 @attrs.frozen
@@ -90,3 +101,5 @@ class ScoreRow:
     task: Task
     at: datetime
     scores: Mapping[int, float] = attrs.field(validator=_check_scores)
+    excused: frozenset[int] = frozenset()
+    """Uids for which the row does not count; none of them has a score."""

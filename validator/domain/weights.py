@@ -45,7 +45,8 @@ def merits(
 
     A row ages by ``at``, the hour it is about, so that being late with the scoring
     does not make it worth more. No answer counts as a score of 0 with the row's full
-    weight; a mean of exactly 0 counts as not having taken part in the task.
+    weight, unless the miner is excused: to such a one it is as if there were no row.
+    A mean of exactly 0 counts as not having taken part in the task.
 
     Returns:
         uid -> merit within (0, 1], in order of uid; those without any left out.
@@ -66,13 +67,14 @@ def _means(
     mine = [
         (0.5 ** ((now - row.at) / HALF_LIFE), row) for row in rows if row.task == task
     ]
-    total = math.fsum(decay for decay, _ in mine)
-    if not total:
-        return {}
-    return {
-        uid: math.fsum(decay * _earned(row, uid) for decay, row in mine) / total
-        for uid in uids
-    }
+    means: dict[int, float] = {}
+    for uid in uids:
+        counting = [(decay, row) for decay, row in mine if uid not in row.excused]
+        total = math.fsum(decay for decay, _ in counting)
+        if total:
+            earned = math.fsum(decay * _earned(row, uid) for decay, row in counting)
+            means[uid] = earned / total
+    return means
 
 
 def _earned(row: ScoreRow, uid: int) -> float:

@@ -11,7 +11,7 @@ import trio
 
 from validator.domain.dst import Nanotesla
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import EarnedRow, Prediction, ScoredHour
+from validator.domain.scoring import EarnedRow, Excuse, Prediction, ScoredHour, Task
 from validator.ports import PRUNED_AT_ONCE, OpenStore, Store
 from validator.simulation.soil_store import Claim, MemorySoil
 
@@ -24,6 +24,7 @@ class _Hour:
     predictions: dict[str, Prediction] = attrs.field(factory=dict)
     # Invariant: every claimed hotkey has a prediction.
     claims: dict[str, Claim] = attrs.field(factory=dict)
+    excused: set[str] = attrs.field(factory=set)
 
 
 @attrs.define
@@ -67,6 +68,7 @@ class MemoryStore(MemorySoil):
         for known in self._hours.values():
             known.predictions.pop(hotkey, None)
             known.claims.pop(hotkey, None)
+            known.excused.discard(hotkey)
         for target in self._targets.values():
             for key in [key for key in target.forecasts if key[1] == hotkey]:
                 del target.forecasts[key]
@@ -77,11 +79,18 @@ class MemoryStore(MemorySoil):
         await trio.lowlevel.checkpoint()
         return tuple(sorted(self._miners.values(), key=lambda miner: miner.uid))
 
-    async def save_predictions(self, predictions: Sequence[Prediction]) -> int:
+    async def save_predictions(
+        self, predictions: Sequence[Prediction], excuses: Sequence[Excuse] = ()
+    ) -> int:
         await trio.lowlevel.checkpoint()
-        for given in predictions:
+        everything: list[Prediction | Excuse] = [*predictions, *excuses]
+        for given in everything:
             known = self._hours.setdefault(given.hour, _Hour())
-            if given.hotkey in self._miners and known.truth is None:
+            if given.hotkey not in self._miners or known.truth is not None:
+                continue
+            if isinstance(given, Excuse):
+                known.excused.add(given.hotkey)
+            else:
                 known.predictions.setdefault(given.hotkey, given)
         return sum(given.hotkey in self._miners for given in predictions)
 
@@ -144,12 +153,16 @@ class MemoryStore(MemorySoil):
     async def score_rows(self, since: datetime) -> Sequence[EarnedRow]:
         await trio.lowlevel.checkpoint()
         return tuple(
-            EarnedRow(task, at, dict(scores))
+            EarnedRow(task, at, dict(scores), self._excused(at, task) - scores.keys())
             for (at, task), scores in sorted(
                 self._rows.items(), key=lambda item: item[0]
             )
             if at >= since
         )
+
+    def _excused(self, at: datetime, task: Task) -> frozenset[str]:
+        known = self._hours.get(at) if task == "geomagnetic" else None
+        return frozenset() if known is None else frozenset(known.excused)
 
     async def processing_rows(self) -> int:
         await trio.lowlevel.checkpoint()

@@ -26,7 +26,7 @@ from validator.adapters.postgres_store import PostgresStore
 from validator.adapters.postgres_units import Connection
 from validator.domain.dst import Nanotesla, ScaledDst
 from validator.domain.metagraph import Miner
-from validator.domain.scoring import Prediction, Score, ScoredHour
+from validator.domain.scoring import Excuse, Prediction, Score, ScoredHour
 from validator.domain.soil import CELLS, PreparedRegion, Region, SoilForecast
 from validator.ports import ConnectionLost, StoreUnavailable
 
@@ -58,7 +58,8 @@ async def sql(store: PostgresStore, *statements: str, writes: bool = True) -> An
 
 async def fill(store: PostgresStore) -> None:
     await store.register_miner(MINER)
-    await store.save_predictions([Prediction(HOUR, "a", ScaledDst(-1.0))])
+    prediction, excuse = Prediction(HOUR, "a", ScaledDst(-1.0)), Excuse(HOUR, "a")
+    await store.save_predictions([prediction], [excuse])
     score = Score("a", ScaledDst(-1.0), 0.5)
     await store.record_scores(ScoredHour(HOUR, Nanotesla(-234), (score,)))
     region = Region(HOUR, 0, (0, 0, 1, 1), (0, 0, 1, 1), 32633)
@@ -111,6 +112,9 @@ def with_values(statement: str) -> str:
         "INSERT INTO geomagnetic_predictions VALUES (:hour, 'a', 0, 'pending', 'x', 1)",
         "INSERT INTO geomagnetic_predictions VALUES (:hour, 'a', 0, 'processing', 'x')",
         "INSERT INTO geomagnetic_predictions VALUES (:hour, 'a', 0, 'scored')",
+        "INSERT INTO geomagnetic_excuses VALUES (:hour, 'a')",
+        "INSERT INTO geomagnetic_excuses VALUES (:hour, 'stranger')",
+        "INSERT INTO geomagnetic_excuses VALUES ('2000-01-01', 'a')",
         "INSERT INTO soil_regions VALUES (:hour, 0, :box, :box, 1)",
         "INSERT INTO soil_regions VALUES (:hour, 1, :box, :box, 1)",
         "INSERT INTO soil_regions VALUES ('2000-01-01', 1, :box, :box, 1)",
@@ -164,11 +168,11 @@ async def test_pruning_leaves_no_row_behind(dsn: str) -> None:
             pass
 
         tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
-        assert await sql(store, tables) == 12
+        assert await sql(store, tables) == 13
         for table in (
             *("scores", "score_rows", "geomagnetic_hours", "geomagnetic_history"),
-            *("geomagnetic_predictions", "soil_targets", "soil_regions"),
-            *("soil_images", "soil_predictions", "soil_history"),
+            *("geomagnetic_predictions", "geomagnetic_excuses", "soil_targets"),
+            *("soil_regions", "soil_images", "soil_predictions", "soil_history"),
         ):
             assert await sql(store, f"SELECT count(*) FROM {table}") == 0  # noqa: S608
         assert await store.miners() == (MINER,)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+import attrs
 import pytest
 from hypothesis import given, strategies as st
 
@@ -65,6 +66,23 @@ def test_nan_is_silence() -> None:
     nan = [row({0: 0.98, 1: 1.0}), row({0: 0.96, 1: math.nan}, hours=12)]
 
     assert merits(nan, now=NOW, uids=[0, 1]) == merits(silent, now=NOW, uids=[0, 1])
+
+
+def test_to_who_is_excused_it_is_as_if_the_question_had_never_been() -> None:
+    answered = [row({0: 0.98, 1: 0.97}), row({0: 0.96, 1: 0.95}, hours=12)]
+    excusing = attrs.evolve(row({1: 0.5}, hours=6), excused=frozenset({0}))
+
+    earned = merits([*answered, excusing], now=NOW, uids=[0, 1, 2])
+
+    assert earned[0] == merits(answered, now=NOW, uids=[0])[0]
+    silent = attrs.evolve(excusing, excused=frozenset())
+    assert earned[1] == merits([*answered, silent], now=NOW, uids=[1])[1]
+
+
+def test_who_is_excused_from_everything_has_earned_nothing() -> None:
+    excusing = attrs.evolve(row({1: 0.98}), excused=frozenset({0}))
+
+    assert merits([excusing], now=NOW, uids=[0, 1]).keys() == {1}
 
 
 def test_an_hour_nobody_answered_lowers_everybody() -> None:
