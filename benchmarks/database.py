@@ -23,13 +23,12 @@ from typing import Any, TypeAlias, cast
 import attrs
 import trio
 
-from actors import Ref
 from benchmarks.harness import no_collector, pin
 from benchmarks.table import Row, options, report
 from supervision import System
+from validator.actors.asking import DatabaseClient
 from validator.actors.database import Tuning, database
 from validator.actors.questions import (
-    Database,
     Ping,
     RecordScores,
     RegisterMiner,
@@ -132,7 +131,7 @@ async def _together(repeat: Callable[[], Awaitable[None]], callers: int) -> None
             nursery.start_soon(repeat)
 
 
-async def _operate(ref: Ref[Database], kind: str, fresh: Sequence[Prediction]) -> None:
+async def _operate(ref: DatabaseClient, kind: str, fresh: Sequence[Prediction]) -> None:
     match kind:
         case "read":
             await ref.ask(Ping(), timeout=60)
@@ -159,7 +158,7 @@ async def _ours(dsn: str) -> AsyncGenerator[Measured]:
     tree = database(opening, lambda: system, Tuning())
     system = System(tree.supervisor)
     async with system:
-        ref = system.ref(tree.connections)
+        ref = tree.client(system)
         for miner in MINERS:
             await ref.ask(RegisterMiner(miner), timeout=60)
         for n in range(40):

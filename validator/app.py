@@ -21,11 +21,10 @@ from supervision import (
     Watchdog,
 )
 from validator.actors.connection import Patience
-from validator.actors.database import Tuning, database
+from validator.actors.database import DatabaseTree, Tuning, database
 from validator.actors.geomagnetic import Geomagnetic
 from validator.actors.lease import LeaseHolder
 from validator.actors.metagraph import MetagraphFollower
-from validator.actors.questions import Database
 from validator.actors.retention import Retention
 from validator.actors.rounds import Rounds, miner_policy
 from validator.actors.weights import WeightSetter
@@ -60,7 +59,7 @@ class Validator:
 
     system: System
     watchdog: Child[Watchdog]
-    database: Child[Database]
+    database: DatabaseTree
     tasks: Child[Supervisor]
 
 
@@ -109,7 +108,7 @@ class Roles:
 
     children: Sequence[Child[Any]]
     """Of the root, in this order."""
-    database: Child[Database]
+    database: DatabaseTree
     tasks: Child[Supervisor]
 
 
@@ -122,19 +121,18 @@ def make_roles(ports: Ports, settings: Settings, system: Callable[[], System]) -
         backoff=QUICK,
     )
     tree = database(ports.open_database, system, tuning)
-    store = tree.connections
-    lease = wiring.lease(store)
+    lease = wiring.lease(tree)
     miners = Child("miners", lambda: Supervisor(intensity=TOLERANT, backoff=QUICK))
     breakers = Child("breakers", lambda: Breakers(miner_policy), mailbox=1024)
     rounds = Child("rounds", lambda: Rounds(system().ref(breakers), settings))
-    metagraph = wiring.metagraph(store, miners)
-    weights = wiring.weights(store, lease)
-    geomagnetic = wiring.geomagnetic(store, metagraph, rounds, weights)
-    retention = wiring.retention(store)
+    metagraph = wiring.metagraph(tree, miners)
+    weights = wiring.weights(tree, lease)
+    geomagnetic = wiring.geomagnetic(tree, metagraph, rounds, weights)
+    retention = wiring.retention(tree)
     tasks = Child("tasks", lambda: _group(weights, geomagnetic, retention))
     metagraphs = Child("chain", lambda: _group(metagraph))
     children = tree.supervisor, lease, miners, breakers, rounds, metagraphs, tasks
-    return Roles(children, store, tasks)
+    return Roles(children, tree, tasks)
 
 
 @attrs.frozen
@@ -145,25 +143,25 @@ class _Wiring:
     _settings: Settings
     _system: Callable[[], System]
 
-    def lease(self, store: Child[Database]) -> Child[LeaseHolder]:
+    def lease(self, tree: DatabaseTree) -> Child[LeaseHolder]:
         return Child(
             "lease",
             lambda: LeaseHolder(
                 self._ports.open_lease,
-                database=self._system().ref(store),
+                database=tree.client(self._system()),
                 settings=self._settings,
             ),
         )
 
     def metagraph(
-        self, store: Child[Database], miners: Child[Supervisor]
+        self, tree: DatabaseTree, miners: Child[Supervisor]
     ) -> Child[MetagraphFollower]:
         settings = self._settings
         return Child(
             "metagraph",
             lambda: MetagraphFollower(
                 chain=self._ports.chain,
-                database=self._system().ref(store),
+                database=tree.client(self._system()),
                 miners=self._system().ref(miners),
                 connect=self._ports.connect,
                 calendar=self._ports.calendar,
@@ -174,13 +172,13 @@ class _Wiring:
         )
 
     def weights(
-        self, store: Child[Database], lease: Child[LeaseHolder]
+        self, tree: DatabaseTree, lease: Child[LeaseHolder]
     ) -> Child[WeightSetter]:
         return Child(
             "weights",
             lambda: WeightSetter(
                 chain=self._ports.chain,
-                database=self._system().ref(store),
+                database=tree.client(self._system()),
                 lease=self._system().ref(lease),
                 calendar=self._ports.calendar,
                 settings=self._settings,
@@ -189,7 +187,7 @@ class _Wiring:
 
     def geomagnetic(
         self,
-        store: Child[Database],
+        tree: DatabaseTree,
         metagraph: Child[MetagraphFollower],
         rounds: Child[Rounds],
         weights: Child[WeightSetter],
@@ -197,7 +195,7 @@ class _Wiring:
         return Child(
             "geomagnetic",
             lambda: Geomagnetic(
-                database=self._system().ref(store),
+                database=tree.client(self._system()),
                 metagraph=self._system().ref(metagraph),
                 rounds=self._system().ref(rounds),
                 weights=self._system().ref(weights),
@@ -209,11 +207,11 @@ class _Wiring:
             cleanup=10,
         )
 
-    def retention(self, store: Child[Database]) -> Child[Retention]:
+    def retention(self, tree: DatabaseTree) -> Child[Retention]:
         return Child(
             "retention",
             lambda: Retention(
-                database=self._system().ref(store),
+                database=tree.client(self._system()),
                 calendar=self._ports.calendar,
                 settings=self._settings,
             ),

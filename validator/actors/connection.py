@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from actors import Actor, Ref, Rejected, Tell
+from actors import Ref, Rejected, Tell
+from supervision import Standby
 from supervision.breaker import Outcome, Refused
 from supervision.breakers import Admit, Breakers, Settle, brief
 from validator.actors.health import FailedAt, Health, Succeeded
@@ -39,7 +40,7 @@ class Patience:
     """How long a connection waits for what, in seconds."""
 
     question: float = 200.0
-    """For a question; beyond the limits of the store, as it may be put again."""
+    """For a question; the store has limits of its own, which are shorter."""
     connect: float = 10.0
     """For a connection to be made, and for an idle one to prove that it lives."""
     idle: float = 60.0
@@ -47,7 +48,8 @@ class Patience:
     doubt: float = 30.0
     """A connection that was idle for longer is tried before it is used."""
     pause: float = 4.0
-    """Between two tries, at the most; it begins with nothing, and then an eighth."""
+    """Between two tries, to connect or to ask, at the most; it begins with nothing, and
+    then an eighth."""
     settle: float = 5.0
     """For a connection to be closed."""
 
@@ -67,24 +69,27 @@ class _Held:
     used: float
 
 
-class Connection(Actor, Database):
-    """Answers one question after the other, on one connection.
+@attrs.define
+class Losses:
+    """What all connections know of each other."""
 
-    It connects when there is something to ask. While the database cannot be reached,
-    or cannot do what it is asked, it tries again for as long as a question may take;
-    also what was lost with its connection, for nothing was stored, or it does no harm,
-    as all writes are idempotent. Only what has run out of time on a good connection is
-    not asked again.
+    last: float = -math.inf
+    """When one of them was lost. Others that were there may be lost as well."""
+
+
+class Connection(Standby, Database):
+    """Answers one question after the other, on one connection, each once.
+
+    It connects, or makes sure that its connection still lives, before it is given a
+    question. So questions are answered by whoever can do so first.
     """
-
-    LOSSES = 5
-    """Connections that one question may cost: it may be what kills them."""
 
     def __init__(
         self,
         loop: Ref[Loop],
         breaker: Ref[Breakers],
         health: Ref[Health],
+        losses: Losses,
         *,
         kept: int,
         patience: Patience,
@@ -92,9 +97,12 @@ class Connection(Actor, Database):
         self._loop = loop
         self._breaker = breaker
         self._health = health
+        self._losses = losses
         self._kept = kept
         self._patience = patience
         self._held: _Held | None = None
+        self._pause = 0.0
+        """After the next try to connect that fails."""
 
     async def started(self) -> None:
         number = int(self.ctx.me.path.rpartition("/")[2])
@@ -111,7 +119,7 @@ class Connection(Actor, Database):
     async def answer(self, m: Question[R]) -> R:
         path, begin = self.ctx.me.path, trio.current_time()
         try:
-            answer = await self._ask(m, begin)
+            answer = await self._put(m)
         except TimeoutError as error:
             seconds = trio.current_time() - begin
             self.ctx.emit(DatabaseTimedOut(path, m.operation, seconds))
@@ -128,54 +136,43 @@ class Connection(Actor, Database):
             self.ctx.emit(event)
         return answer
 
-    async def _ask(self, m: Question[R], begin: float) -> R:
-        """Put the question, more than once if need be."""
-        until = begin + 0.9 * self._patience.question
-        unknown: OutcomeUnknown | None = None
-        last: Exception
-        losses, pause = 0, 0.0
-        while True:
-            try:
-                return await self._put(m)
-            except OutcomeUnknown as error:
-                unknown, last, losses = error, error, losses + 1
-            except ConnectionLost as error:
-                last, losses = error, losses + 1
-            except (StoreUnavailable, TimeoutError) as error:
-                if unknown is None and isinstance(error, TimeoutError):
-                    raise
-                last = error
-            if losses >= self.LOSSES or trio.current_time() + pause > until:
-                raise unknown or last
-            await trio.sleep(pause)
-            pause = min(2 * pause, self._patience.pause) or self._patience.pause / 8
-
     async def _put(self, m: Question[R]) -> R:
-        held = await self._connected()
+        held = self._held
+        if held is None:  # closed for want of work at the very moment it came
+            raise ConnectionLost(f"no database connection for {m.operation}")
         try:
             answer = await m.put(held.store)
         except (ConnectionLost, OutcomeUnknown) as error:
-            self._failed(str(error), held.since)
-            self._drop()
+            self._lost(held, str(error))
             raise
         held.used = trio.current_time()
         return answer
 
     # -- the connection ---------------------------------------------------------------
 
-    async def _connected(self) -> _Held:
+    @property
+    def ready(self) -> bool:
+        """Whether there is a connection that most likely lives."""
         held = self._held
-        if held is not None:
-            if trio.current_time() - held.used <= self._patience.doubt:
-                return held
-            if await self._lives(held):
-                return held
-            self._drop()
-        async with self._admitted():
-            opener = await self._loop.ask(GetOpener(), timeout=self._patience.connect)
-            held = await self._connect(opener)
-        self._held = held
-        return held
+        if held is None or held.used < self._losses.last:
+            return False
+        return trio.current_time() - held.used <= self._patience.doubt
+
+    async def get_ready(self) -> None:
+        """Find out whether the connection lives; else connect."""
+        held = self._held
+        if held is not None and await self._lives(held):
+            return
+        try:
+            async with self._admitted():
+                limit = self._patience.connect
+                opener = await self._loop.ask(GetOpener(), timeout=limit)
+                self._held = await self._connect(opener)
+            self._pause = 0.0
+        except StoreUnavailable:
+            await trio.sleep(self._pause)
+            longest = self._patience.pause
+            self._pause = min(2 * self._pause, longest) or longest / 8
 
     async def _lives(self, held: _Held) -> bool:
         why = "the database did not answer a ping"
@@ -185,8 +182,9 @@ class Connection(Actor, Database):
             except (StoreUnavailable, OutcomeUnknown, TimeoutError) as error:
                 why = str(error)
             else:
+                held.used = trio.current_time()
                 return True
-        self._failed(why, held.since)
+        self._lost(held, why)
         return False
 
     @asynccontextmanager
@@ -236,6 +234,11 @@ class Connection(Actor, Database):
             async with opener() as store:
                 task_status.started((store, scope))
                 await trio.sleep_forever()
+
+    def _lost(self, held: _Held, why: str) -> None:
+        self._losses.last = trio.current_time()
+        self._failed(why, held.since)
+        self._drop()
 
     def _drop(self) -> None:
         """Close the connection; that goes on beside whatever comes next."""

@@ -9,10 +9,9 @@
       connections   the pool: five that stay, ten more under load
         0 .. 14     one connection each
 
-A question waits in the pool until a connection has nothing to do, and is answered by
-that connection itself. Whoever asks is told what became of it: answered; `Rejected`
-because of `StoreUnavailable` or ``TimeoutError``, and nothing is stored; or because of
-`OutcomeUnknown`, if that could not be found out in time.
+A question waits in the pool until there is a connection that lives and has nothing to
+do, and is answered by that connection itself. Whoever asks does so by a
+`DatabaseClient`, which repeats what was lost, and says what became of it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ from supervision import (
     System,
     pool_of,
 )
-from validator.actors.connection import Connection, Patience
+from validator.actors.asking import DatabaseClient
+from validator.actors.connection import Connection, Losses, Patience
 from validator.actors.health import Health
 from validator.actors.loop import GetOpener, Loop
 from validator.actors.questions import Database
@@ -62,17 +62,22 @@ class Tuning:
 
 @attrs.frozen
 class DatabaseTree:
-    """The tree, and the role in it that is asked."""
+    """The tree, and the role in it that answers."""
 
     supervisor: Child[Supervisor]
     connections: Child[Database]
+    _pause: float
+
+    def client(self, system: System) -> DatabaseClient:
+        """For whoever asks."""
+        return DatabaseClient(system.ref(self.connections), self._pause)
 
 
 def database(
     open_database: OpenDatabase, system: Callable[[], System], tuning: Tuning
 ) -> DatabaseTree:
     """Put the tree together. ``system`` gives that which it will be part of."""
-    patience = tuning.patience
+    patience, losses = tuning.patience, Losses()
 
     async def probe() -> bool:
         opener = await system().ref(loop).ask(GetOpener(), timeout=patience.connect)
@@ -109,6 +114,7 @@ def database(
                 system().ref(loop),
                 system().ref(breaker),
                 system().ref(health),
+                losses,
                 kept=tuning.kept,
                 patience=patience,
             ),
@@ -131,4 +137,4 @@ def database(
             backoff=tuning.backoff,
         ),
     )
-    return DatabaseTree(supervisor, connections)
+    return DatabaseTree(supervisor, connections, patience.pause)

@@ -10,11 +10,11 @@ import attrs
 
 from actors import Actor, Ask, Ref
 from supervision.events import LeftOver
+from validator.actors.asking import DatabaseClient
 from validator.actors.metagraph import GetRoster, MetagraphFollower
 from validator.actors.miner import MinerFailed, NotServing, Result
 from validator.actors.questions import (
     ClaimPredictions,
-    Database,
     OpenHour,
     PendingHours,
     RecordScores,
@@ -71,7 +71,7 @@ class Geomagnetic(Actor, ResultTaker):
     def __init__(
         self,
         *,
-        database: Ref[Database],
+        database: DatabaseClient,
         metagraph: Ref[MetagraphFollower],
         rounds: Ref[Rounds],
         weights: Ref[WeightSetter],

@@ -10,6 +10,7 @@ import trio
 
 from actors import Actor, ActorError, Ref, Rejected, Tell
 from supervision import RestartChild, Supervisor
+from validator.actors.asking import DatabaseClient
 from validator.actors.questions import Database, Ping
 from validator.events import (
     HealthCheckFailed,
@@ -128,7 +129,7 @@ class Health(Actor):
 
     async def _find_fault(self) -> str | None:
         try:
-            await self._connections.ask(Ping(), timeout=CHECK_LIMIT)
+            await DatabaseClient(self._connections).ask(Ping(), timeout=CHECK_LIMIT)
         except (Rejected, ActorError) as error:
             return str(error)
         return None

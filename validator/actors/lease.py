@@ -7,8 +7,9 @@ from contextlib import suppress
 import attrs
 import trio
 
-from actors import Actor, ActorError, Ask, Ref, Rejected
-from validator.actors.questions import Database, ReleaseClaims
+from actors import Actor, ActorError, Ask, Rejected
+from validator.actors.asking import DatabaseClient
+from validator.actors.questions import ReleaseClaims
 from validator.events import LeaseElsewhere, LeaseTaken, LeaseUncertain
 from validator.ports import Lease, OpenLease, StoreUnavailable
 from validator.settings import Settings
@@ -28,7 +29,7 @@ class LeaseHolder(Actor):
     """
 
     def __init__(
-        self, open_lease: OpenLease, *, database: Ref[Database], settings: Settings
+        self, open_lease: OpenLease, *, database: DatabaseClient, settings: Settings
     ) -> None:
         self._open = open_lease
         self._database = database

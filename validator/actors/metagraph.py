@@ -7,9 +7,9 @@ import trio
 
 from actors import Actor, Ask, Ref, Tell
 from supervision import Child, GetChildren, StartChild, StopChild, Supervisor
+from validator.actors.asking import DatabaseClient
 from validator.actors.miner import MinerClient
 from validator.actors.questions import (
-    Database,
     ForgetMiner,
     KnownMiners,
     RegisterMiner,
@@ -48,7 +48,7 @@ class MetagraphFollower(Actor):
         self,
         *,
         chain: Chain,
-        database: Ref[Database],
+        database: DatabaseClient,
         miners: Ref[Supervisor],
         connect: Connect,
         calendar: Calendar,

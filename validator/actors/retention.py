@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from actors import Actor, ActorError, Ref, Rejected
-from validator.actors.questions import Database, Prune
+from actors import Actor, ActorError, Rejected
+from validator.actors.asking import DatabaseClient
+from validator.actors.questions import Prune
 from validator.events import Pruned, PruningPostponed
 from validator.ports import Calendar
 from validator.settings import Settings
@@ -16,7 +17,7 @@ class Retention(Actor):
     """
 
     def __init__(
-        self, *, database: Ref[Database], calendar: Calendar, settings: Settings
+        self, *, database: DatabaseClient, calendar: Calendar, settings: Settings
     ) -> None:
         self._database = database
         self._calendar = calendar

@@ -8,8 +8,9 @@ import attrs
 import trio
 
 from actors import Actor, Ref, Tell
+from validator.actors.asking import DatabaseClient
 from validator.actors.lease import LeaseHolder, MaySetWeights
-from validator.actors.questions import Database, ScoreRows
+from validator.actors.questions import ScoreRows
 from validator.domain.weights import WINDOW, compute_weights, quantise
 from validator.events import NothingEarned, WeightsPostponed, WeightsSet
 from validator.ports import Calendar, Chain, WeightsRefused
@@ -35,7 +36,7 @@ class WeightSetter(Actor):
         self,
         *,
         chain: Chain,
-        database: Ref[Database],
+        database: DatabaseClient,
         lease: Ref[LeaseHolder],
         calendar: Calendar,
         settings: Settings,

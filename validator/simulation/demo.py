@@ -278,7 +278,7 @@ class _Run:
             async with self._chaos(system, traps):
                 await self.progress.done.wait()
             await system.stop(validator.tasks)
-            database = system.ref(validator.database)
+            database = validator.database.client(system)
             self._processing_rows = await database.ask(ProcessingRows(), timeout=30)
         self._weights = chain.weights
 

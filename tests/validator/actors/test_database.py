@@ -14,7 +14,6 @@ from troubled import HOUR, MINER, TUNING, TroubledStore, _at_once, of, serving
 from actors import ActorCrashed, AskTimeout, Rejected
 from actors.events import Event
 from supervision.events import Restarted
-from validator.actors.connection import Patience
 from validator.actors.questions import (
     ClaimPredictions,
     KnownMiners,
@@ -24,6 +23,7 @@ from validator.actors.questions import (
     SavePredictions,
 )
 from validator.domain.dst import ScaledDst
+from validator.domain.metagraph import Miner
 from validator.domain.scoring import Prediction
 from validator.events import (
     DatabaseTimedOut,
@@ -110,6 +110,39 @@ async def test_once_the_outcome_is_unknown_it_stays_so_if_no_repetition_succeeds
     assert isinstance(caught.value.__cause__, OutcomeUnknown)
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("full"), OutcomeUnknown("lost")])
+async def test_nothing_is_repeated_for_somebody_who_does_not_wait(
+    events: list[Event], error: Exception
+) -> None:
+    asked = 0
+
+    class Fails(TroubledStore):
+        async def register_miner(self, miner: Miner) -> None:
+            nonlocal asked
+            asked += 1
+            await trio.sleep(0.4)
+            raise error
+
+    async with serving(Fails(), events) as ref:
+        with trio.move_on_after(1.5) as scope:
+            await ref.ask(RegisterMiner(MINER), timeout=100)
+        assert scope.cancelled_caught
+        await trio.sleep(1)
+        before = asked
+        assert before > 1
+        await trio.sleep(100)
+        assert asked == before
+        begin = trio.current_time()
+        with pytest.raises(Rejected, match=str(error)) as caught:
+            await ref.ask(RegisterMiner(MINER), timeout=4)
+        assert trio.current_time() - begin <= 4
+        before = asked
+        await trio.sleep(100)
+        assert asked == before
+
+    assert caught.value.__cause__ is error
+
+
 async def test_while_the_database_is_away_questions_wait_for_it(
     events: list[Event],
 ) -> None:
@@ -131,20 +164,21 @@ async def test_while_the_database_is_away_questions_wait_for_it(
     assert not of(Restarted, events)
 
 
-async def test_who_waits_longer_than_the_database_is_given_gets_its_answer(
+async def test_who_asks_in_vain_is_told_in_time_that_nothing_was_begun(
     events: list[Event],
 ) -> None:
     store = TroubledStore()
-    tuning = attrs.evolve(TUNING, patience=Patience(question=10))
 
-    async with serving(store, events, tuning) as ref:
+    async with serving(store, events) as ref:
         store.down = True
-        with pytest.raises(AskTimeout):
-            await ref.ask(RegisterMiner(MINER), timeout=3)
-        with pytest.raises(Rejected, match="down") as caught:
+        begin = trio.current_time()
+        with pytest.raises(AskTimeout) as caught:
             await ref.ask(RegisterMiner(MINER), timeout=20)
-
-    assert isinstance(caught.value.__cause__, StoreUnavailable)
+        assert trio.current_time() - begin == pytest.approx(20)
+        assert not caught.value.started
+        store.down = False
+        await trio.sleep(60)
+        assert await ref.ask(KnownMiners(), timeout=100) == ()
 
 
 async def test_a_server_that_does_not_answer_when_connected_to_costs_ten_seconds(
@@ -163,7 +197,7 @@ async def test_a_server_that_does_not_answer_when_connected_to_costs_ten_seconds
     store = Silent()
     async with serving(store, events) as ref:
         store.silent = True
-        with pytest.raises(Rejected, match="database is down"):
+        with pytest.raises(AskTimeout):
             await ref.ask(KnownMiners(), timeout=200)
 
     event = of(DatabaseTimedOut, events)[0]

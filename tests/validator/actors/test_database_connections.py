@@ -49,6 +49,52 @@ async def test_who_asks_alone_needs_one_connection(events: list[Event]) -> None:
         assert store.connections == 1
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_question_goes_to_whoever_is_free_first(
+    events: list[Event], *, hangs: bool
+) -> None:
+    store = TroubledStore()
+    tuning = attrs.evolve(TUNING, kept=1, extra=1)
+    begin, ends = 0.0, list[float]()
+
+    async def ask(seconds: float) -> None:
+        store.trouble = partial(trio.sleep, seconds)
+        await ref.ask(KnownMiners(), timeout=100)
+        ends.append(trio.current_time() - begin)
+
+    async with serving(store, events, tuning) as ref:
+        await ref.ask(KnownMiners(), timeout=100)
+        store.down, store.hangs, begin = True, hangs, trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask, 2)
+        assert ends == pytest.approx([2, 4, 6]), "nobody waited for another connection"
+        assert store.tries > 2, "that was tried, though"
+
+
+async def test_when_one_connection_is_lost_the_others_prove_that_they_live(
+    events: list[Event],
+) -> None:
+    store = TroubledStore()
+
+    async with serving(store, events) as ref:
+        store.trouble = partial(trio.sleep, 1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(15):
+                nursery.start_soon(partial(ref.ask, KnownMiners(), timeout=100))
+        assert store.connections == 15
+        store.fails(ConnectionLost("somebody ended it"))
+        begin = trio.current_time()
+        await ref.ask(KnownMiners(), timeout=100)
+        assert trio.current_time() - begin == pytest.approx(1)
+        assert store.pings == 0, "a new one answered before"
+        store.trouble = partial(trio.sleep, 1)
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(partial(ref.ask, KnownMiners(), timeout=100))
+        assert 0 < store.pings <= 14
+
+
 async def test_a_connection_that_was_idle_for_long_is_tried_before_it_is_used(
     events: list[Event],
 ) -> None:

@@ -14,6 +14,7 @@ import trio
 from actors import Actor, Ref
 from actors.events import Event
 from supervision import Child, System
+from validator.actors.asking import DatabaseClient
 from validator.actors.lease import LeaseHolder, MaySetWeights
 from validator.actors.questions import Database, Question
 from validator.domain.dst import ScaledDst
@@ -61,7 +62,9 @@ async def holding(
     holder = Child(
         "lease",
         lambda: LeaseHolder(
-            open_lease, database=system.ref(database), settings=Settings()
+            open_lease,
+            database=DatabaseClient(system.ref(database)),
+            settings=Settings(),
         ),
     )
     system = System(database, holder, on_event=[events.append])

@@ -11,6 +11,7 @@ from actors import Actor, Rejected
 from actors.events import Event
 from supervision import Child, System
 from supervision.events import Restarted
+from validator.actors.asking import DatabaseClient
 from validator.actors.questions import Database, Question
 from validator.actors.retention import Retention
 from validator.domain.schedule import HOUR
@@ -41,7 +42,7 @@ async def prune(store: MemoryStore, events: list[Event], *, refused: int = 0) ->
     retention = Child(
         "retention",
         lambda: Retention(
-            database=system.ref(database),
+            database=DatabaseClient(system.ref(database)),
             calendar=calendar,
             settings=Settings(keep=KEEP),
         ),

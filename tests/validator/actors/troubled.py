@@ -10,13 +10,10 @@ from typing import TypeVar
 
 import trio
 
-from actors import Ref
 from actors.events import Event
-from supervision import Child, Metrics, System
+from supervision import Metrics, System
+from validator.actors.asking import DatabaseClient
 from validator.actors.database import Tuning, database
-from validator.actors.questions import (
-    Database,
-)
 from validator.app import PATIENT, QUICK
 from validator.domain.metagraph import Miner
 from validator.ports import (
@@ -43,6 +40,8 @@ class TroubledStore(MemoryStore):
     trouble: Callable[[], Awaitable[None]] = staticmethod(_at_once)
     down = False
     """Whether it cannot be connected to."""
+    hangs = False
+    """Whether who connects meanwhile hears nothing."""
     loops = 0
     """How many loops have been opened."""
     connections = 0
@@ -63,6 +62,8 @@ class TroubledStore(MemoryStore):
     async def open(self) -> AsyncGenerator[Store]:
         self.tries += 1
         await trio.lowlevel.checkpoint()
+        if self.down and self.hangs:
+            await trio.sleep_forever()
         if self.down:
             raise StoreUnavailable("the database is down")
         self.connections += 1
@@ -105,9 +106,9 @@ async def serving(
     tuning: Tuning = TUNING,
     *,
     metrics: Metrics | None = None,
-) -> AsyncGenerator[Ref[Database]]:
-    async with running(store, events, tuning, metrics=metrics) as (system, child):
-        yield system.ref(child)
+) -> AsyncGenerator[DatabaseClient]:
+    async with running(store, events, tuning, metrics=metrics) as (_, client):
+        yield client
     assert store.connections == 0
 
 
@@ -118,7 +119,7 @@ async def running(
     tuning: Tuning = TUNING,
     *,
     metrics: Metrics | None = None,
-) -> AsyncGenerator[tuple[System, Child[Database]]]:
+) -> AsyncGenerator[tuple[System, DatabaseClient]]:
     tree = database(store.database, lambda: system, tuning)
     system = System(
         tree.supervisor,
@@ -129,7 +130,7 @@ async def running(
         random=Random(1),
     )
     async with system:
-        yield system, tree.connections
+        yield system, tree.client(system)
 
 
 def of(kind: type[E], events: list[Event]) -> list[E]:

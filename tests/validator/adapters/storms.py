@@ -12,13 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 import attrs
 import trio
 
-from actors import ActorError, Ref, Rejected
+from actors import ActorError, Rejected
 from actors.events import Event
 from actors.testing import ChaosProxy
 from supervision import Backoff, System
+from validator.actors.asking import DatabaseClient
 from validator.actors.connection import Patience
 from validator.actors.database import Tuning, database
-from validator.actors.questions import Database, OpenHour, PendingHours, Ping
+from validator.actors.questions import OpenHour, PendingHours, Ping
 from validator.adapters.postgres import open_store, postgres
 from validator.adapters.postgres_session import Limits
 from validator.adapters.postgres_store import PostgresStore
@@ -47,7 +48,7 @@ HOUR = timedelta(hours=1)
 class Ledger:
     """Who writes what, and what was acknowledged."""
 
-    ref: Ref[Database]
+    ref: DatabaseClient
     hours: Iterator[datetime] = attrs.field(
         factory=lambda: (FIRST + n * HOUR for n in count())
     )
@@ -118,7 +119,7 @@ async def running(
     schema: str = "storms",
     *,
     fresh: bool = True,
-) -> AsyncGenerator[Ref[Database]]:
+) -> AsyncGenerator[DatabaseClient]:
     """Run the tree."""
     opening = postgres(dsn, schema=schema, fresh=fresh, limits=LIMITS)
     tree = database(opening, lambda: system, tuning)
@@ -126,7 +127,7 @@ async def running(
         tree.supervisor, intensity=PATIENT, backoff=QUICK, on_event=[events.append]
     )
     async with system:
-        yield system.ref(tree.connections)
+        yield tree.client(system)
 
 
 async def backends(dsn: str) -> int:
