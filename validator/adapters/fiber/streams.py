@@ -1,4 +1,9 @@
-"""What carries the bytes to a miner: sockets, TLS, and the bodies of requests."""
+"""What carries the bytes to a miner: sockets, TLS, HTTP, and the bodies of requests.
+
+HTTP is h11 on a trio stream. The pool of httpx is made for many exchanges with many
+servers at once; here is one server, and one exchange at a time, and the pool took half
+of the processor time of each.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,18 @@ from collections.abc import AsyncIterator
 from typing import Any, Self, cast
 
 import attrs
-import httpcore
+import h11
 import httpx
 import trio
 
 from validator.adapters.fiber.wire import Body
 
-# nginx, which stands before most miners, drops idle connections after 75 s: leave
-# before it does, or a request may be written into a connection that is just closing.
-_KEEP_IDLE = 60.0
+KEEP_IDLE = 60.0
+"""Seconds that a connection is kept unused.
+
+nginx, which stands before most miners, drops idle ones after 75 s: leave before it
+does, or a request may be written into a connection that is just closing.
+"""
 
 AT_ONCE = 16_384
 """Bytes that are read, and so understood, without letting others run."""
@@ -35,93 +43,182 @@ class Allowance:
         """Count what was read."""
         self.left -= size
         if self.left < 0:
-            raise httpcore.RemoteProtocolError("more bytes than are read of a response")
+            raise httpx.RemoteProtocolError("more bytes than are read of a response")
 
 
-class Transport(httpx.AsyncHTTPTransport):
-    """The usual one, on connections of ours."""
+@attrs.define
+class Transport(httpx.AsyncBaseTransport):
+    """Speaks with one server, one exchange at a time, and keeps the connection.
 
-    def __init__(self, trust: ssl.SSLContext, allowance: Allowance) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=trust,
-            keepalive_expiry=_KEEP_IDLE,
-            network_backend=_Backend(allowance),
+    An exchange that fails or is cancelled costs its connection. No socket is left
+    behind, whatever an exchange was at. Nothing here has a limit in time.
+    """
+
+    _trust: ssl.SSLContext
+    _allowance: Allowance
+    _kept: _Connection | None = attrs.field(default=None, init=False)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and read the head of its response."""
+        connection, self._kept = self._kept, None
+        if connection is not None and not connection.is_fresh():
+            connection.close()
+            connection = None
+        if connection is None:
+            connection = await self._connect(request.url.host, request.url.port or 443)
+        try:
+            await connection.send(request)
+            head = await connection.head()
+        except BaseException:
+            connection.close()
+            raise
+        return httpx.Response(
+            head.status_code,
+            headers=list(head.headers),
+            stream=_Answer(self, connection),
+            extensions={"network_stream": connection},
         )
 
-
-class _Backend(httpcore.AsyncNetworkBackend):
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
-
-    async def connect_tcp(
-        self, host: str, port: int, *args: Any, **kwargs: Any
-    ) -> httpcore.AsyncNetworkStream:
+    async def _connect(self, host: str, port: int) -> _Connection:
         try:
             tcp = await trio.open_tcp_stream(host, port)
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
-        return _Stream(tcp, tcp, self._allowance)
-
-
-@attrs.frozen
-class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that counts what is read, and leaves no socket behind.
-
-    httpcore's own closes it when a TLS handshake ends in an error, but not when that is
-    cancelled: a miner that takes connections and says nothing would cost us a socket
-    each time. And its limits on each read and write, which we have no use for, cost a
-    tenth of an exchange.
-    """
-
-    _stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
-    _tcp: trio.SocketStream
-    _allowance: Allowance
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+            raise httpx.ConnectError(str(error)) from error
         tls: trio.SSLStream[trio.SocketStream] = trio.SSLStream(
-            self._tcp,
-            ssl_context,
-            server_hostname=server_hostname,
-            https_compatible=True,
+            tcp, self._trust, server_hostname=host, https_compatible=True
         )
         try:
             await tls.do_handshake()
         except trio.BrokenResourceError as error:
-            self._tcp.socket.close()
-            raise httpcore.ConnectError(_cause(error)) from error
+            tcp.socket.close()
+            raise httpx.ConnectError(_cause(error)) from error
         except trio.Cancelled:
-            self._tcp.socket.close()
+            tcp.socket.close()
             raise
-        return _Stream(tls, self._tcp, self._allowance)
+        return _Connection(tls, tcp, self._allowance)
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    def take_back(self, connection: _Connection) -> None:
+        """Keep the connection for the next exchange, if it can be used again."""
+        if connection.is_done():
+            self._kept = connection
+        else:
+            connection.close()
+
+    async def aclose(self) -> None:
+        """Close what is kept."""
+        await trio.lowlevel.checkpoint()
+        if self._kept is not None:
+            self._kept.close()
+
+
+@attrs.define(eq=False)
+class _Connection:
+    """One connection, and what HTTP there is on it."""
+
+    _stream: trio.SSLStream[trio.SocketStream]
+    _tcp: trio.SocketStream
+    _allowance: Allowance
+    _http: h11.Connection = attrs.field(
+        factory=lambda: h11.Connection(h11.CLIENT), init=False
+    )
+    _idle_since: float = attrs.field(default=0.0, init=False)
+
+    def is_done(self) -> bool:
+        """End an exchange; say whether there can be another one."""
+        http = self._http
+        if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            return False
+        if http.trailing_data[0]:  # it would be taken for the next answer
+            return False
+        http.start_next_cycle()
+        self._idle_since = trio.current_time()
+        return True
+
+    def is_fresh(self) -> bool:
+        """Whether the server still keeps it, as far as can be seen."""
+        idle = trio.current_time() - self._idle_since
+        # What could be read now would be a farewell, or no answer to a question.
+        return idle < KEEP_IDLE and not self._tcp.socket.is_readable()
+
+    async def send(self, request: httpx.Request) -> None:
+        """Send it whole; in one piece if it is small."""
+        http = self._http
+        head = h11.Request(
+            method=request.method,
+            target=request.url.raw_path,
+            headers=request.headers.raw,
+        )
+        unsent = http.send(head) or b""
+        async for chunk in cast("httpx.AsyncByteStream", request.stream):
+            unsent += http.send(h11.Data(data=chunk)) or b""
+            if len(unsent) >= AT_ONCE:
+                await self._write(unsent)
+                unsent = b""
+        unsent += http.send(h11.EndOfMessage()) or b""
+        await self._write(unsent)
+
+    async def _write(self, data: bytes) -> None:
         try:
-            data = bytes(await self._stream.receive_some(min(max_bytes, AT_ONCE)))
+            await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.ReadError(_cause(error)) from error
+            raise httpx.WriteError(_cause(error)) from error
+
+    async def head(self) -> h11.Response:
+        """Read the head of the response, and over whatever goes before it."""
+        while True:
+            event = await self.event()
+            if isinstance(event, h11.Response):
+                return event
+
+    async def event(self) -> h11.Event:
+        """Read what comes next of the response."""
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                raise httpx.RemoteProtocolError(str(error)) from error
+            if event is not h11.NEED_DATA:
+                return cast("h11.Event", event)
+            data = await self._read()
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise httpx.ReadError("disconnected without sending a response")
+            self._http.receive_data(data)
+
+    async def _read(self) -> bytes:
+        try:
+            data = bytes(await self._stream.receive_some(AT_ONCE))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpx.ReadError(_cause(error)) from error
         self._allowance.spend(len(data))
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        try:
-            await self._stream.send_all(buffer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore.WriteError(_cause(error)) from error
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    def close(self) -> None:
+        """Close it at once: nobody waits for a farewell."""
+        self._tcp.socket.close()
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable":  # asked before a kept connection is used again
-            return self._tcp.socket.is_readable()
-        if info == "ssl_object" and isinstance(self._stream, trio.SSLStream):
-            return self._stream._ssl_object
-        return None
+        """What httpx calls it: the only one is the ``ssl_object``."""
+        return self._stream._ssl_object if info == "ssl_object" else None
+
+
+@attrs.frozen
+class _Answer(httpx.AsyncByteStream):
+    """The body of a response, and what becomes of its connection after it."""
+
+    _transport: Transport
+    _connection: _Connection
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        event = await self._connection.event()
+        if isinstance(event, h11.Data):
+            return bytes(event.data)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._transport.take_back(self._connection)
 
 
 def _cause(error: Exception) -> str:

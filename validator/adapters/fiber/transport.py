@@ -9,13 +9,12 @@ import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    Awaitable,
     Callable,
     Collection,
 )
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar, cast
+from typing import cast
 
 import attrs
 import httpx
@@ -37,13 +36,14 @@ HANDSHAKE_LIMIT = 16_000
 MAX_PIECES = 1_000
 """Pieces that an answer may come in: each costs us far more than the miner."""
 
+AT_ONCE = 16
+"""Pieces that are read without letting others run."""
+
 CLOSE_WITHIN = 1.0
 """Seconds that closing a connection may take."""
 
 ENCRYPTING = 2
 """Threads that encrypt large questions: more would keep the event loop waiting."""
-
-T = TypeVar("T")
 
 HEADS_LIMIT = 64_000
 """Bytes before the body of a response: its headers, and responses that go before it."""
@@ -124,33 +124,34 @@ class _Connection:
         return self._session.has_key
 
     async def handshake(self) -> None:
-        await self._again_if_stale(self._shake_hands)
+        session = self._session
+        hello = await self._exchange(session.begin, HANDSHAKE_LIMIT)
 
-    async def _shake_hands(self) -> None:
-        response = await self._exchange(self._session.begin(), HANDSHAKE_LIMIT)
-        offer = self._session.offer(response, SymmetricKey.generate(), self._nonce())
-        self._session.agree(await self._exchange(offer, HANDSHAKE_LIMIT))
+        def offer() -> Request:
+            return session.offer(hello, SymmetricKey.generate(), self._nonce())
+
+        session.agree(await self._exchange(offer, HANDSHAKE_LIMIT))
 
     async def ask(self, path: str, payload: Payload, *, limit: int) -> object:
-        async def ask_once() -> object:
-            request = self._session.question(
+        def question() -> Request:
+            return self._session.question(
                 path, payload, nonce=self._nonce(), payload_nonce=self._nonce()
             )
-            return self._session.answer(await self._exchange(request, limit))
 
-        return await self._again_if_stale(ask_once)
-
-    async def _again_if_stale(self, work: Callable[[], Awaitable[T]]) -> T:
-        # A server may close a connection that it kept just when we write into it.
-        try:
-            return await work()
-        except _Stale:
-            return await work()
+        return self._session.answer(await self._exchange(question, limit))
 
     def _nonce(self) -> str:
         return wire.nonce(self._time_ns(), secrets.token_hex(5))
 
-    async def _exchange(self, request: Request, limit: int) -> Response:
+    async def _exchange(self, make: Callable[[], Request], limit: int) -> Response:
+        try:
+            return await self._send(make(), limit)
+        except _Stale:
+            # A server may close a connection that it kept just when we write into it.
+            # The second time it is a new one.
+            return await self._send(make(), limit)
+
+    async def _send(self, request: Request, limit: int) -> Response:
         if self._refusal is not None:
             raise MinerError("forbidden_address", self._refusal)
         kept, self._kept = self._kept, False
@@ -223,11 +224,12 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
     # the garbage collector; a cancellation ends the innermost first, and so all.
     with trio.CancelScope() as enough:
         async for chunk in cast("AsyncIterable[bytes]", response.stream):
-            # Thousands of pieces that have arrived at once must not keep everybody
-            # else waiting. Shielded: what is cancelled has to be inside httpx.
-            await trio.lowlevel.cancel_shielded_checkpoint()
             body += chunk
             pieces += 1
+            if pieces % AT_ONCE == 0:
+                # Thousands that have arrived at once must not keep everybody else
+                # waiting. Shielded: what is cancelled has to be inside httpx.
+                await trio.lowlevel.cancel_shielded_checkpoint()
             if len(body) > limit or pieces > MAX_PIECES:
                 enough.cancel()
     if len(body) > limit:

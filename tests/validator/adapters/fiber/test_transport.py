@@ -7,11 +7,13 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import psutil
 import pytest
 import trio
 
+from validator.adapters.fiber import streams
 from validator.adapters.fiber.addresses import LOOPBACK
 from validator.adapters.fiber.crypto import Hotkey, RsaKey
 from validator.adapters.fiber.server import Server
@@ -59,11 +61,10 @@ async def connected(port: int) -> AsyncGenerator[MinerConnection]:
             yield connection
 
 
-@asynccontextmanager
-async def simulated(
-    behaviour: Behaviour, rsa: RsaKey, tls: ssl.SSLContext
-) -> AsyncGenerator[MinerConnection]:
-    miner = MinerServer(
+def miner_server(
+    behaviour: Behaviour, rsa: RsaKey, kind: type[MinerServer] = MinerServer
+) -> MinerServer:
+    return kind(
         uid=0,
         hotkey=MINER,
         behaviour=behaviour,
@@ -71,6 +72,20 @@ async def simulated(
         seed=1,
         hour_seconds=1.0,
     )
+
+
+@asynccontextmanager
+async def simulated(
+    behaviour: Behaviour, rsa: RsaKey, tls: ssl.SSLContext
+) -> AsyncGenerator[MinerConnection]:
+    async with served(miner_server(behaviour, rsa), tls) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def served(
+    miner: MinerServer, tls: ssl.SSLContext
+) -> AsyncGenerator[MinerConnection]:
     async with trio.open_nursery() as nursery:
         port = await nursery.start(miner.serve, tls)
         async with connected(port) as connection:
@@ -253,6 +268,65 @@ async def test_a_connection_that_was_closed_meanwhile_costs_nothing(
             await connection.handshake()
 
     assert sum(bool(each) for each in heard) == 3, "once in vain"
+
+
+class OnceOnly(MinerServer):
+    """Takes one request of each connection, and hangs up on the second."""
+
+    async def _respond(
+        self, connection: Any, stream: Any, request: Any, number: int
+    ) -> bool:
+        if number > 1:
+            raise trio.BrokenResourceError
+        return await super()._respond(connection, stream, request, number)
+
+
+async def test_a_miner_that_hangs_up_after_each_answer_costs_nothing(
+    rsa: RsaKey, tls: ssl.SSLContext
+) -> None:
+    async with served(miner_server("honest", rsa, OnceOnly), tls) as connection:
+        for _ in range(2):
+            await connection.handshake()
+
+            assert await connection.ask(PATH, QUESTION, limit=64_000)
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[int] = []
+
+    async def answer(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        requests.append(0)
+        async with stream:
+            while await stream.receive_some():
+                requests[-1] += 1
+                await stream.send_all(b"HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(answer, tls) as connection:
+        await failure_of_handshake(connection)
+        await failure_of_handshake(connection)
+        monkeypatch.setattr(streams, "KEEP_IDLE", 0.0)
+        await failure_of_handshake(connection)
+
+    assert requests == [2, 1]
+
+
+async def test_what_comes_after_an_answer_is_no_answer_to_the_next_question(
+    tls: ssl.SSLContext,
+) -> None:
+    async def answer_twice(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        async with stream:
+            while await stream.receive_some():
+                await stream.send_all(
+                    b"HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n"
+                    b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n"
+                )
+
+    async with serving(answer_twice, tls) as connection:
+        for _ in range(3):
+            with pytest.raises(MinerError, match="HTTP 501"):
+                await connection.handshake()
 
 
 async def test_nobody_listening_is_unreachable() -> None:
