@@ -31,13 +31,13 @@ from validator.actors.database import Tuning, database
 from validator.actors.questions import (
     Ping,
     RecordScores,
-    RegisterMiner,
+    RegisterMiners,
     SavePredictions,
     ScoreRows,
 )
 from validator.adapters import embedded
 from validator.domain.dst import Nanotesla, ScaledDst
-from validator.domain.metagraph import Miner
+from validator.domain.metagraph import MINERS_AT_ONCE, Miner, in_chunks
 from validator.domain.scoring import EarnedRow, Prediction, Score, ScoredHour
 
 MINERS = tuple(Miner(uid, f"hotkey-{uid}", "127.0.0.1", 8000) for uid in range(256))
@@ -159,8 +159,8 @@ async def _ours(dsn: str) -> AsyncGenerator[Measured]:
     system = System(tree.supervisor)
     async with system:
         ref = tree.client(system)
-        for miner in MINERS:
-            await ref.ask(RegisterMiner(miner), timeout=60)
+        for some in in_chunks(MINERS, MINERS_AT_ONCE):
+            await ref.ask(RegisterMiners(some), timeout=60)
         for n in range(40):
             await ref.ask(RecordScores(scored(n)), timeout=60)
         yield Measured(partial(_operate, ref), _together)

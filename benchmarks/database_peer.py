@@ -81,8 +81,7 @@ async def main(dsn: str) -> None:
         async with pool.acquire() as connection, connection.transaction():
             await prepare(cast("Any", connection), SCHEMA, fresh=True)
         store = PostgresStore(PoolSession(pool))
-        for miner in MINERS:
-            await store.register_miner(miner)
+        await store.register_miners(MINERS)
         for n in range(40):
             await store.record_scores(scored(n))
         peer = Measured(partial(_operate, store), _together)

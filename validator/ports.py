@@ -16,11 +16,10 @@ import attrs
 
 from validator.domain.answers import FailureKind
 from validator.domain.dst import DstSeries
-from validator.domain.metagraph import Metagraph, Miner
+from validator.domain.metagraph import MINERS_AT_ONCE, Metagraph, Miner
 from validator.domain.payload import Payload
 from validator.domain.scoring import EarnedRow, Excuse, Prediction, ScoredHour
 from validator.domain.soil import (
-    MINERS_AT_ONCE,
     REGIONS_AT_ONCE,
     DueTarget,
     PreparedRegion,
@@ -248,16 +247,16 @@ class Store(SoilStore, Protocol):
         """Make sure that the database answers."""
         ...
 
-    async def register_miner(self, miner: Miner) -> None:
-        """Remember ``miner`` as the occupant of its uid.
+    async def register_miners(self, miners: Sequence[Miner]) -> None:
+        """Remember each of ``miners``, in this order, as the occupant of its uid.
 
         A hotkey that is already known keeps what it earned and is moved. Another
-        hotkey found at the uid is forgotten first, as by ``forget_miner``.
+        hotkey found at the uid is forgotten first, as by ``forget_miners``.
         """
         ...
 
-    async def forget_miner(self, hotkey: str) -> None:
-        """Delete the miner and everything of its: predictions, history, scores."""
+    async def forget_miners(self, hotkeys: Sequence[str]) -> None:
+        """Delete the miners and everything of theirs: predictions, history, scores."""
         ...
 
     async def miners(self) -> Sequence[Miner]:

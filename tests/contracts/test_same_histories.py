@@ -50,6 +50,9 @@ def forecast(at: datetime, number: int, hotkey: str, value: float) -> SoilForeca
 
 
 miners = st.builds(Miner, uids, hotkeys, st.just("127.0.0.1"), st.just(8000))
+several_miners = st.lists(
+    miners, max_size=3, unique_by=(lambda m: m.uid, lambda m: m.hotkey)
+)
 predictions = st.lists(st.builds(Prediction, times, hotkeys, values), max_size=4)
 excuses = st.lists(st.builds(Excuse, times, hotkeys), max_size=3)
 outcomes = st.builds(
@@ -125,15 +128,15 @@ class BothStores(TrioStateMachine):
             await self.both(ask)
             assert await self.both(all_that_can_be_seen) == seen
 
-    @rule(miner=miners, again=st.booleans())
+    @rule(some=several_miners, again=st.booleans())
     @awaited
-    async def register_miner(self, miner: Miner, again: bool) -> None:
-        await self.write("register_miner", miner, again=again)
+    async def register_miners(self, some: list[Miner], again: bool) -> None:
+        await self.write("register_miners", some, again=again)
 
-    @rule(hotkey=hotkeys, again=st.booleans())
+    @rule(some=st.lists(hotkeys, max_size=2), again=st.booleans())
     @awaited
-    async def forget_miner(self, hotkey: str, again: bool) -> None:
-        await self.write("forget_miner", hotkey, again=again)
+    async def forget_miners(self, some: list[str], again: bool) -> None:
+        await self.write("forget_miners", some, again=again)
 
     @rule(hour=times, again=st.booleans())
     @awaited
@@ -211,7 +214,7 @@ class BothStores(TrioStateMachine):
         """What belongs to a miner goes with it: no row is left behind."""
         for store in self.stores:
             for miner in await store.miners():
-                await store.forget_miner(miner.hotkey)
+                await store.forget_miners([miner.hotkey])
             assert all(not row.scores for row in await store.score_rows(START))
             for at in [START + timedelta(hours=n) for n in range(2)]:
                 assert await store.soil_forecasts(at, 0) == ()

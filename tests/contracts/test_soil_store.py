@@ -102,7 +102,7 @@ async def test_forecasts_come_in_pages_by_the_bytes_of_hotkeys(
     async with opener() as store:
         await store.save_regions([prepared(0), prepared(1)])
         for uid, hotkey in enumerate(hotkeys):
-            await store.register_miner(miner(uid, hotkey))
+            await store.register_miners([miner(uid, hotkey)])
         given = [forecast(0, hotkey) for hotkey in hotkeys]
         assert await store.save_soil_forecasts([*given, forecast(1, "a")]) == 6
 
@@ -118,7 +118,7 @@ async def test_forecasts_come_in_pages_by_the_bytes_of_hotkeys(
 async def test_forecasts_that_belong_nowhere_are_dropped(opener: OpenStore) -> None:
     async with opener() as store:
         await store.save_regions([prepared(0)])
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         given = [forecast(0, "a"), forecast(0, "a", 0.5), forecast(7, "a")]
 
         assert await store.save_soil_forecasts([*given, forecast(0, "x")]) == 3
@@ -132,8 +132,8 @@ async def test_scores_close_the_target_and_drop_what_is_of_no_more_use(
 ) -> None:
     async with opener() as store:
         await store.save_regions([prepared(0), prepared(1)])
-        await store.register_miner(miner(1, "a"))
-        await store.register_miner(miner(2, "b"))
+        await store.register_miners([miner(1, "a")])
+        await store.register_miners([miner(2, "b")])
         await store.save_soil_forecasts([forecast(0, "a"), forecast(1, "a")])
         assert await store.claim_target(T, owner="soil", incarnation=1)
         given = ("a", 0, 0.25), ("a", 1, 0.75), ("b", 1, 0.5), ("x", 0, 1), ("b", 9, 1)
@@ -155,7 +155,7 @@ async def test_what_comes_after_the_end_of_a_target_is_dropped(
     opener: OpenStore,
 ) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         await store.save_regions([prepared(0)])
         await store.abandon_target(T)
         await store.save_regions([prepared(1)])
@@ -214,12 +214,12 @@ async def test_an_attempt_that_is_recorded_again_or_late_changes_nothing(
 
 async def test_a_newcomer_inherits_no_forecast(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "old"))
+        await store.register_miners([miner(1, "old")])
         await store.save_regions([prepared(0), prepared(0, LATER)])
         await store.save_soil_forecasts([forecast(0, "old")])
         await store.record_soil_scores(ScoredTarget(LATER, (score(0, "old", 1),)))
 
-        await store.register_miner(miner(1, "new"))
+        await store.register_miners([miner(1, "new")])
 
         assert await store.soil_forecasts(T, 0) == ()
         row = EarnedRow("soil_moisture", LATER, {})

@@ -42,26 +42,26 @@ def outcome(*scores: tuple[str, float], hour: datetime = HOUR) -> ScoredHour:
 
 async def test_miners_come_back_by_uid(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(255, "b"))
-        await store.register_miner(miner(0, "a"))
+        await store.register_miners([miner(255, "b")])
+        await store.register_miners([miner(0, "a")])
 
         assert await store.miners() == (miner(0, "a"), miner(255, "b"))
 
 
 async def test_what_is_stored_is_there_at_the_next_opening(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
     async with opener() as store:
         assert await store.miners() == (miner(1, "a"),)
 
 
 async def test_a_newcomer_inherits_nothing(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "old"))
+        await store.register_miners([miner(1, "old")])
         await store.record_scores(outcome(("old", 0.5)))
         await store.save_predictions([prediction("old", NEXT_HOUR)])
 
-        await store.register_miner(miner(1, "new"))
+        await store.register_miners([miner(1, "new")])
 
         assert await store.miners() == (miner(1, "new"),)
         assert await store.score_rows(HOUR) == (EarnedRow("geomagnetic", HOUR, {}),)
@@ -69,12 +69,37 @@ async def test_a_newcomer_inherits_nothing(opener: OpenStore) -> None:
         assert claimed == ()
 
 
+async def test_many_are_registered_one_after_the_other_and_again_without_harm(
+    opener: OpenStore,
+) -> None:
+    async with opener() as store:
+        await store.register_miners([miner(1, "a"), miner(2, "b"), miner(3, "c")])
+        await store.record_scores(outcome(("a", 0.5), ("b", 0.25), ("c", 0.125)))
+
+        # b takes the seat of a newcomer's predecessor, and c moves to where b was.
+        some = [miner(1, "b"), miner(2, "c"), miner(3, "d")]
+        for _ in range(2):
+            await store.register_miners(some)
+            assert await store.miners() == tuple(some)
+            (row,) = await store.score_rows(HOUR)
+            assert row.scores == {"b": 0.25, "c": 0.125}
+
+        for _ in range(2):
+            await store.forget_miners(["b", "nobody", "d"])
+            assert await store.miners() == (miner(2, "c"),)
+            (row,) = await store.score_rows(HOUR)
+            assert row.scores == {"c": 0.125}
+        await store.register_miners([])
+        await store.forget_miners([])
+        assert await store.miners() == (miner(2, "c"),)
+
+
 async def test_a_miner_that_comes_back_starts_from_nothing(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         await store.record_scores(outcome(("a", 0.5)))
-        await store.forget_miner("a")
-        await store.register_miner(miner(1, "a"))
+        await store.forget_miners(["a"])
+        await store.register_miners([miner(1, "a")])
 
         assert await store.score_rows(HOUR) == (EarnedRow("geomagnetic", HOUR, {}),)
 
@@ -83,11 +108,11 @@ async def test_a_known_miner_that_takes_anothers_uid_keeps_what_it_earned(
     opener: OpenStore,
 ) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
-        await store.register_miner(miner(2, "b"))
+        await store.register_miners([miner(1, "a")])
+        await store.register_miners([miner(2, "b")])
         await store.record_scores(outcome(("a", 0.25), ("b", 0.75)))
 
-        await store.register_miner(miner(2, "a"))
+        await store.register_miners([miner(2, "a")])
 
         assert await store.miners() == (miner(2, "a"),)
         (row,) = await store.score_rows(HOUR)
@@ -96,7 +121,7 @@ async def test_a_known_miner_that_takes_anothers_uid_keeps_what_it_earned(
 
 async def test_predictions_of_unknown_miners_are_dropped(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
 
         assert await store.save_predictions([prediction("a"), prediction("x")]) == 1
 
@@ -106,7 +131,7 @@ async def test_predictions_of_unknown_miners_are_dropped(opener: OpenStore) -> N
 
 async def test_the_first_prediction_for_an_hour_stays(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         first, second = prediction("a", value=-1.0), prediction("a", value=-2.0)
 
         assert await store.save_predictions([first, second]) == 2
@@ -118,8 +143,8 @@ async def test_the_first_prediction_for_an_hour_stays(opener: OpenStore) -> None
 
 async def test_who_is_excused_goes_with_the_row_of_the_hour(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
-        await store.register_miner(miner(2, "b"))
+        await store.register_miners([miner(1, "a")])
+        await store.register_miners([miner(2, "b")])
         excuses = [Excuse(HOUR, "b"), Excuse(HOUR, "x"), Excuse(NEXT_HOUR, "a")]
 
         for _ in range(2):
@@ -132,7 +157,7 @@ async def test_who_is_excused_goes_with_the_row_of_the_hour(opener: OpenStore) -
             EarnedRow("geomagnetic", HOUR, {"a": 0.5}, frozenset({"b"})),
         )
         assert await store.pending_hours(LATER) == (NEXT_HOUR,), "an hour of excuses"
-        await store.forget_miner("b")
+        await store.forget_miners(["b"])
         assert await store.score_rows(HOUR) == (
             EarnedRow("geomagnetic", HOUR, {"a": 0.5}),
         )
@@ -158,7 +183,7 @@ async def test_hours_asked_and_not_scored_are_pending(opener: OpenStore) -> None
 
 async def test_a_claim_keeps_others_out_until_it_is_released(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         await store.save_predictions([prediction("a")])
         mine = (prediction("a"),)
 
@@ -176,8 +201,8 @@ async def test_a_claim_keeps_others_out_until_it_is_released(opener: OpenStore) 
 
 async def test_scores_replace_the_predictions_of_the_hour(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
-        await store.register_miner(miner(2, "b"))
+        await store.register_miners([miner(1, "a")])
+        await store.register_miners([miner(2, "b")])
         await store.save_predictions([prediction("a"), prediction("b", NEXT_HOUR)])
         await store.claim_predictions(HOUR, owner="geo", incarnation=1)
 
@@ -192,7 +217,7 @@ async def test_scores_replace_the_predictions_of_the_hour(opener: OpenStore) -> 
 
 async def test_scores_of_an_hour_are_recorded_once(opener: OpenStore) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         await store.record_scores(outcome(("a", 0.5)))
         await store.record_scores(outcome(("a", 1.0)))
 
@@ -205,8 +230,8 @@ async def test_an_hour_is_not_scored_without_a_prediction_that_is_there(
     opener: OpenStore,
 ) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
-        await store.register_miner(miner(2, "b"))
+        await store.register_miners([miner(1, "a")])
+        await store.register_miners([miner(2, "b")])
         await store.save_predictions([prediction("a"), prediction("b")])
 
         assert not await store.record_scores(outcome(("a", 1.0)))
@@ -221,7 +246,7 @@ async def test_a_prediction_for_a_scored_hour_is_counted_and_not_kept(
     opener: OpenStore,
 ) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         await store.record_scores(outcome())
 
         assert await store.save_predictions([prediction("a")]) == 1
@@ -244,7 +269,7 @@ async def test_old_hours_are_pruned_with_all_that_belongs_to_them(
     opener: OpenStore,
 ) -> None:
     async with opener() as store:
-        await store.register_miner(miner(1, "a"))
+        await store.register_miners([miner(1, "a")])
         await store.record_scores(outcome(("a", 0.5)))
         await store.open_hour(NEXT_HOUR)
         await store.save_predictions([prediction("a", LATER)])

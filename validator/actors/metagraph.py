@@ -10,12 +10,18 @@ from supervision import Child, GetChildren, StartChild, StopChild, Supervisor
 from validator.actors.asking import DatabaseClient
 from validator.actors.miner import MinerClient
 from validator.actors.questions import (
-    ForgetMiner,
+    ForgetMiners,
     KnownMiners,
-    RegisterMiner,
+    RegisterMiners,
 )
 from validator.actors.rounds import Roster
-from validator.domain.metagraph import Miner, changes
+from validator.domain.metagraph import (
+    FORGOTTEN_AT_ONCE,
+    MINERS_AT_ONCE,
+    Miner,
+    changes,
+    in_chunks,
+)
 from validator.events import MinerJoined, MinerLeft, SlowMetagraphSync
 from validator.ports import Calendar, Chain, Connect
 from validator.settings import Settings
@@ -98,22 +104,29 @@ class MetagraphFollower(Actor):
             await self._miners.ask(StopChild(miner.hotkey), timeout=PROMPTLY)
         self._clients = {m: self._clients[m] for m in serving if m in registered}
         await self._forget_all_but({miner.hotkey for miner in registered})
-        for miner in delta.joined:
-            await self._join(miner)
+        for joined in in_chunks(delta.joined, MINERS_AT_ONCE):
+            await self._register(joined)
+            for miner in joined:
+                await self._join(miner)
         self._clients = dict(
             sorted(self._clients.items(), key=lambda item: item[0].uid)
         )
 
     async def _forget_all_but(self, hotkeys: set[str]) -> None:
         limit = self._settings.database_timeout
-        for miner in await self._database.ask(KnownMiners(), timeout=limit):
-            if miner.hotkey not in hotkeys:
-                await self._database.ask(ForgetMiner(miner.hotkey), timeout=limit)
+        known = await self._database.ask(KnownMiners(), timeout=limit)
+        gone = [miner for miner in known if miner.hotkey not in hotkeys]
+        for some in in_chunks(gone, FORGOTTEN_AT_ONCE):
+            question = ForgetMiners(tuple(miner.hotkey for miner in some))
+            await self._database.ask(question, timeout=limit)
+            for miner in some:
                 self.ctx.emit(MinerLeft(self.ctx.me.path, miner.uid, miner.hotkey))
 
-    async def _join(self, miner: Miner) -> None:
+    async def _register(self, miners: tuple[Miner, ...]) -> None:
         limit = self._settings.database_timeout
-        await self._database.ask(RegisterMiner(miner), timeout=limit)
+        await self._database.ask(RegisterMiners(miners), timeout=limit)
+
+    async def _join(self, miner: Miner) -> None:
         child = Child(
             miner.hotkey,
             lambda: MinerClient(miner, self._connect, self._settings),

@@ -15,7 +15,7 @@ import attrs
 
 from actors import Ask
 from actors.events import Event
-from validator.domain.metagraph import Miner
+from validator.domain.metagraph import FORGOTTEN_AT_ONCE, MINERS_AT_ONCE, Miner
 from validator.domain.scoring import EarnedRow, Excuse, Prediction, ScoredHour
 from validator.events import RowsReset
 from validator.ports import Store
@@ -60,23 +60,27 @@ class Ping(Question[None]):
 
 
 @attrs.frozen
-class RegisterMiner(Question[None]):
-    """See `Store.register_miner`."""
+class RegisterMiners(Question[None]):
+    """See `Store.register_miners`."""
 
-    miner: Miner
+    miners: tuple[Miner, ...] = attrs.field(
+        validator=attrs.validators.max_len(MINERS_AT_ONCE)
+    )
 
     def put(self, store: Store) -> Awaitable[None]:
-        return store.register_miner(self.miner)
+        return store.register_miners(self.miners)
 
 
 @attrs.frozen
-class ForgetMiner(Question[None]):
-    """See `Store.forget_miner`."""
+class ForgetMiners(Question[None]):
+    """See `Store.forget_miners`."""
 
-    hotkey: str
+    hotkeys: tuple[str, ...] = attrs.field(
+        validator=attrs.validators.max_len(FORGOTTEN_AT_ONCE)
+    )
 
     def put(self, store: Store) -> Awaitable[None]:
-        return store.forget_miner(self.hotkey)
+        return store.forget_miners(self.hotkeys)
 
 
 @attrs.frozen

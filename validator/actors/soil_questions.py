@@ -8,8 +8,8 @@ from datetime import datetime
 import attrs
 
 from validator.actors.questions import Question
+from validator.domain.metagraph import MINERS_AT_ONCE
 from validator.domain.soil import (
-    MINERS_AT_ONCE,
     REGIONS_AT_ONCE,
     DueTarget,
     PreparedRegion,

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import attrs
 
 from validator.adapters.postgres_units import Connection, Session, known_miners
+from validator.domain.metagraph import MINERS_AT_ONCE
 from validator.domain.soil import (
     CELLS,
-    MINERS_AT_ONCE,
     REGIONS_AT_ONCE,
     DueTarget,
     PreparedRegion,

@@ -26,29 +26,30 @@ class PostgresStore(PostgresSoil):
 
         await self._session.run("ping", unit, writes=False)
 
-    async def register_miner(self, miner: Miner) -> None:
+    async def register_miners(self, miners: Sequence[Miner]) -> None:
         async def unit(connection: Connection) -> None:
             # Two at once might both find a uid free.
             await connection.execute("LOCK miners IN SHARE ROW EXCLUSIVE MODE")
             await connection.execute(
-                "DELETE FROM miners WHERE uid = $1 AND hotkey <> $2",
-                *(miner.uid, miner.hotkey),
+                "SELECT FROM miners WHERE uid = ANY($1::integer[]) "
+                "OR hotkey = ANY($2::text[]) ORDER BY hotkey FOR UPDATE",
+                *([each.uid for each in miners], [each.hotkey for each in miners]),
             )
-            await connection.execute(
-                "INSERT INTO miners (uid, hotkey, ip, port) VALUES ($1, $2, $3, $4) "
-                "ON CONFLICT (hotkey) DO UPDATE SET uid = excluded.uid, "
-                "ip = excluded.ip, port = excluded.port",
-                *(miner.uid, miner.hotkey, miner.ip, miner.port),
-            )
+            for miner in miners:  # one by one: somebody may move to another's uid
+                await _register(connection, miner)
 
-        await self._session.run("register miner", unit)
+        await self._session.run("register miners", unit)
 
-    async def forget_miner(self, hotkey: str) -> None:
+    async def forget_miners(self, hotkeys: Sequence[str]) -> None:
         async def unit(connection: Connection) -> None:
-            # All that is the miner's goes with it: ON DELETE CASCADE.
-            await connection.execute("DELETE FROM miners WHERE hotkey = $1", hotkey)
+            # All that is the miners' goes with them: ON DELETE CASCADE.
+            await connection.execute(
+                "DELETE FROM miners WHERE hotkey IN (SELECT hotkey FROM miners "
+                "WHERE hotkey = ANY($1::text[]) ORDER BY hotkey FOR UPDATE)",
+                list(hotkeys),
+            )
 
-        await self._session.run("forget miner", unit)
+        await self._session.run("forget miners", unit)
 
     async def miners(self) -> Sequence[Miner]:
         async def unit(connection: Connection) -> Sequence[Miner]:
@@ -210,6 +211,19 @@ class PostgresStore(PostgresSoil):
             return pruned
 
         return await self._session.run("prune", unit)
+
+
+async def _register(connection: Connection, miner: Miner) -> None:
+    await connection.execute(
+        "DELETE FROM miners WHERE uid = $1 AND hotkey <> $2",
+        *(miner.uid, miner.hotkey),
+    )
+    await connection.execute(
+        "INSERT INTO miners (uid, hotkey, ip, port) VALUES ($1, $2, $3, $4) "
+        "ON CONFLICT (hotkey) DO UPDATE SET uid = excluded.uid, "
+        "ip = excluded.ip, port = excluded.port",
+        *(miner.uid, miner.hotkey, miner.ip, miner.port),
+    )
 
 
 async def _open_hours(connection: Connection, hours: set[datetime]) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import attrs
 
 UIDS = 256
 """How many places a subnet has; uids run from 0 to 255."""
+
+MINERS_AT_ONCE = 32
+"""How many miners, or forecasts of theirs, are read or written together at the most."""
+
+FORGOTTEN_AT_ONCE = 10
+"""How many miners are forgotten together at the most: a month of history goes with each
+of them."""
 
 _NOWHERE = ("0.0.0.0", "::")  # noqa: S104 - what the chain has for "nowhere"
 
@@ -15,6 +23,9 @@ _NOWHERE = ("0.0.0.0", "::")  # noqa: S104 - what the chain has for "nowhere"
 def _check_uid(_miner: object, _attribute: object, value: int) -> None:
     if not 0 <= value < UIDS:
         raise ValueError(f"uid must be within [0, {UIDS}), got {value!r}")
+
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -62,6 +73,12 @@ def changes(before: Iterable[Miner], after: Iterable[Miner]) -> Changes:
         left=tuple(sorted(old - new, key=_by_uid)),
         joined=tuple(sorted(new - old, key=_by_uid)),
     )
+
+
+def in_chunks(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Cut into pieces of ``size``, the last of which may be smaller."""
+    for begin in range(0, len(items), size):
+        yield tuple(items[begin : begin + size])
 
 
 def _by_uid(miner: Miner) -> int:

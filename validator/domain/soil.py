@@ -20,9 +20,6 @@ CELLS = 121
 REGIONS_AT_ONCE = 5
 """How many images, of some 5 MB each, are in memory together at the most."""
 
-MINERS_AT_ONCE = 32
-"""How many miners' forecasts are read or written together at the most."""
-
 LARGEST_IMAGE = 16 * 2**20
 """Bytes."""
 

@@ -8,10 +8,9 @@ from datetime import datetime
 import attrs
 import trio
 
-from validator.domain.metagraph import Miner
+from validator.domain.metagraph import MINERS_AT_ONCE, Miner
 from validator.domain.scoring import Task
 from validator.domain.soil import (
-    MINERS_AT_ONCE,
     REGIONS_AT_ONCE,
     DueTarget,
     PreparedRegion,

@@ -52,16 +52,18 @@ class MemoryStore(MemorySoil):
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def register_miner(self, miner: Miner) -> None:
+    async def register_miners(self, miners: Sequence[Miner]) -> None:
         await trio.lowlevel.checkpoint()
-        for other in tuple(self._miners.values()):
-            if other.uid == miner.uid and other.hotkey != miner.hotkey:
-                self._forget(other.hotkey)
-        self._miners[miner.hotkey] = miner
+        for miner in miners:
+            for other in tuple(self._miners.values()):
+                if other.uid == miner.uid and other.hotkey != miner.hotkey:
+                    self._forget(other.hotkey)
+            self._miners[miner.hotkey] = miner
 
-    async def forget_miner(self, hotkey: str) -> None:
+    async def forget_miners(self, hotkeys: Sequence[str]) -> None:
         await trio.lowlevel.checkpoint()
-        self._forget(hotkey)
+        for hotkey in hotkeys:
+            self._forget(hotkey)
 
     def _forget(self, hotkey: str) -> None:
         self._miners.pop(hotkey, None)

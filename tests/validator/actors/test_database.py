@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -18,7 +18,7 @@ from validator.actors.questions import (
     ClaimPredictions,
     KnownMiners,
     ProcessingRows,
-    RegisterMiner,
+    RegisterMiners,
     ReleaseClaims,
     SavePredictions,
 )
@@ -70,7 +70,7 @@ async def test_what_is_lost_with_its_connection_is_asked_again_on_another(
     async with serving(store, events) as ref:
         await ref.ask(KnownMiners(), timeout=1)
         store.fails(error)
-        await ref.ask(RegisterMiner(MINER), timeout=10)
+        await ref.ask(RegisterMiners((MINER,)), timeout=10)
         assert await ref.ask(KnownMiners(), timeout=1) == (MINER,)
         assert (store.connections, store.tries) == (1, 3)
 
@@ -105,7 +105,7 @@ async def test_once_the_outcome_is_unknown_it_stays_so_if_no_repetition_succeeds
 
         store.trouble = breaks
         with pytest.raises(Rejected, match="no answer to commit") as caught:
-            await ref.ask(RegisterMiner(MINER), timeout=200)
+            await ref.ask(RegisterMiners((MINER,)), timeout=200)
 
     assert isinstance(caught.value.__cause__, OutcomeUnknown)
 
@@ -117,7 +117,7 @@ async def test_nothing_is_repeated_for_somebody_who_does_not_wait(
     asked = 0
 
     class Fails(TroubledStore):
-        async def register_miner(self, miner: Miner) -> None:
+        async def register_miners(self, miners: Sequence[Miner]) -> None:
             nonlocal asked
             asked += 1
             await trio.sleep(0.4)
@@ -125,7 +125,7 @@ async def test_nothing_is_repeated_for_somebody_who_does_not_wait(
 
     async with serving(Fails(), events) as ref:
         with trio.move_on_after(1.5) as scope:
-            await ref.ask(RegisterMiner(MINER), timeout=100)
+            await ref.ask(RegisterMiners((MINER,)), timeout=100)
         assert scope.cancelled_caught
         await trio.sleep(1)
         before = asked
@@ -134,7 +134,7 @@ async def test_nothing_is_repeated_for_somebody_who_does_not_wait(
         assert asked == before
         begin = trio.current_time()
         with pytest.raises(Rejected, match=str(error)) as caught:
-            await ref.ask(RegisterMiner(MINER), timeout=4)
+            await ref.ask(RegisterMiners((MINER,)), timeout=4)
         assert trio.current_time() - begin <= 4
         before = asked
         await trio.sleep(100)
@@ -173,7 +173,7 @@ async def test_who_asks_in_vain_is_told_in_time_that_nothing_was_begun(
         store.down = True
         begin = trio.current_time()
         with pytest.raises(AskTimeout) as caught:
-            await ref.ask(RegisterMiner(MINER), timeout=20)
+            await ref.ask(RegisterMiners((MINER,)), timeout=20)
         assert trio.current_time() - begin == pytest.approx(20)
         assert not caught.value.started
         store.down = False
@@ -228,10 +228,10 @@ async def test_a_slow_operation_succeeds_and_is_reported(events: list[Event]) ->
         store.trouble = partial(trio.sleep, 4.9)
         await ref.ask(KnownMiners(), timeout=100)
         store.trouble = partial(trio.sleep, 5.1)
-        await ref.ask(RegisterMiner(MINER), timeout=100)
+        await ref.ask(RegisterMiners((MINER,)), timeout=100)
 
     (event,) = of(SlowDatabase, events)
-    assert event.operation == "register_miner"
+    assert event.operation == "register_miners"
     assert event.seconds == pytest.approx(5.1)
 
 
@@ -246,7 +246,7 @@ async def test_a_read_nobody_waits_for_is_cancelled_and_a_write_is_not(
         with trio.move_on_after(1):
             await ref.ask(KnownMiners(), timeout=100)
         with trio.move_on_after(1):
-            await ref.ask(RegisterMiner(MINER), timeout=100)
+            await ref.ask(RegisterMiners((MINER,)), timeout=100)
         store.trouble = _at_once
         begin = trio.current_time()
         assert await ref.ask(KnownMiners(), timeout=100) == (MINER,)
@@ -259,7 +259,7 @@ async def test_reset_rows_are_reported_if_there_were_any(events: list[Event]) ->
     store = TroubledStore()
 
     async with serving(store, events) as ref:
-        await ref.ask(RegisterMiner(MINER), timeout=1)
+        await ref.ask(RegisterMiners((MINER,)), timeout=1)
         prediction = Prediction(HOUR, MINER.hotkey, ScaledDst(-0.5))
         await ref.ask(SavePredictions((prediction,)), timeout=1)
         await ref.ask(ClaimPredictions(HOUR, "somebody", 1), timeout=1)

@@ -18,7 +18,7 @@ from supervision.events import BreakerOpened, Restarted
 from validator.actors.asking import DatabaseClient
 from validator.actors.questions import (
     KnownMiners,
-    RegisterMiner,
+    RegisterMiners,
 )
 from validator.events import (
     HealthCheckFailed,
@@ -97,7 +97,7 @@ async def test_a_reset_lets_work_end_for_five_seconds_and_loses_no_question(
 
     async def ask(ref: DatabaseClient, seconds: float, name: str) -> None:
         store.trouble = partial(trio.sleep, seconds)
-        await ref.ask(RegisterMiner(MINER), timeout=100)
+        await ref.ask(RegisterMiners((MINER,)), timeout=100)
         answers.append(name)
 
     async with serving(store, events) as ref, trio.open_nursery() as nursery:
@@ -126,8 +126,8 @@ async def test_what_a_reset_cuts_and_there_is_no_time_to_repeat_is_unknown(
 
     async def ask(ref: DatabaseClient) -> None:
         store.trouble = partial(trio.sleep, 50)
-        with pytest.raises(Rejected, match="register_miner was cut off") as caught:
-            await ref.ask(RegisterMiner(MINER), timeout=20)
+        with pytest.raises(Rejected, match="register_miners was cut off") as caught:
+            await ref.ask(RegisterMiners((MINER,)), timeout=20)
         causes.append(caught.value.__cause__)
 
     async with serving(store, events) as ref, trio.open_nursery() as nursery:
@@ -151,7 +151,7 @@ async def test_that_no_connection_can_be_made_trips_the_breaker_and_resets_nothi
     tuning = attrs.evolve(TUNING, kept=1, extra=14)
 
     async with running(store, events, tuning) as (_, ref):
-        await ref.ask(RegisterMiner(MINER), timeout=1)
+        await ref.ask(RegisterMiners((MINER,)), timeout=1)
         store.down, store.hangs = True, hangs
         tries, store.trouble = store.tries, partial(trio.sleep, 1)
         async with trio.open_nursery() as nursery:
@@ -195,7 +195,7 @@ async def test_stopping_in_the_middle_of_a_reset_fails_nobody(
             async def long() -> None:
                 store.trouble = partial(trio.sleep, 20)
                 with suppress(ActorError, Rejected):
-                    await ref.ask(RegisterMiner(MINER), timeout=100)
+                    await ref.ask(RegisterMiners((MINER,)), timeout=100)
 
             nursery.start_soon(long)
             await trio.sleep(0.1)
@@ -305,7 +305,7 @@ async def test_a_database_may_be_away_for_long(
         with trio.move_on_after(minutes * 60):
             while True:
                 with pytest.raises(AskTimeout):
-                    await ref.ask(RegisterMiner(MINER), timeout=200)
+                    await ref.ask(RegisterMiners((MINER,)), timeout=200)
         store.down = False
         await trio.sleep(30)
         known = await ref.ask(KnownMiners(), timeout=100)

@@ -136,7 +136,7 @@ async def test_a_database_that_is_down_is_asked_to_reset_again_later(
 
 async def store_with_a_dead_owner() -> MemoryStore:
     store = MemoryStore()
-    await store.register_miner(Miner(1, "a", "127.0.0.1", 8000))
+    await store.register_miners([Miner(1, "a", "127.0.0.1", 8000)])
     await store.save_predictions([Prediction(HOUR, "a", ScaledDst(-1.0))])
     await store.claim_predictions(HOUR, owner="validator/gone", incarnation=7)
     return store

@@ -81,9 +81,9 @@ class TroubledStore(MemoryStore):
         await self.trouble()
         return await super().miners()
 
-    async def register_miner(self, miner: Miner) -> None:
+    async def register_miners(self, miners: Sequence[Miner]) -> None:
         await self.trouble()
-        await super().register_miner(miner)
+        await super().register_miners(miners)
 
     def fails(self, error: Exception, *, times: int = 1) -> None:
         """Let the next operations fail with it, after a second."""

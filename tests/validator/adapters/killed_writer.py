@@ -11,7 +11,7 @@ from storms import DEADLINE, FIRST, HOUR, running
 
 from validator.actors.questions import (
     ClaimPredictions,
-    RegisterMiner,
+    RegisterMiners,
     ReleaseClaims,
     SavePredictions,
 )
@@ -29,7 +29,7 @@ async def main(dsn: str, first: int) -> None:
     async with running(dsn, [], fresh=False) as ref:
         # As every life of a task does, for the one before it.
         await ref.ask(ReleaseClaims(OWNER), timeout=DEADLINE)
-        await ref.ask(RegisterMiner(MINER), timeout=DEADLINE)
+        await ref.ask(RegisterMiners((MINER,)), timeout=DEADLINE)
 
         async def writer() -> None:
             for number in numbers:

@@ -36,7 +36,7 @@ from supervision.events import Restarted
 from validator.actors.questions import (
     Ping,
     ProcessingRows,
-    RegisterMiner,
+    RegisterMiners,
     ReleaseClaims,
     SavePredictions,
 )
@@ -161,7 +161,9 @@ def predictions(first: datetime, count: int) -> tuple[Prediction, ...]:
 async def test_a_full_disk_is_an_answer_and_no_end(events: list[Event]) -> None:
     async with server() as one, running(one.dsn, events) as ref:
         ledger = Ledger(ref)
-        await ref.ask(RegisterMiner(Miner(1, "a", "127.0.0.1", 1)), timeout=DEADLINE)
+        await ref.ask(
+            RegisterMiners((Miner(1, "a", "127.0.0.1", 1),)), timeout=DEADLINE
+        )
         await ledger.write()
         await one.limit_files(f"{2 * 2**20}")
         hours = predictions(FIRST, 5000)

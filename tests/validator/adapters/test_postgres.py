@@ -57,7 +57,7 @@ async def sql(store: PostgresStore, *statements: str, writes: bool = True) -> An
 
 
 async def fill(store: PostgresStore) -> None:
-    await store.register_miner(MINER)
+    await store.register_miners([MINER])
     prediction, excuse = Prediction(HOUR, "a", ScaledDst(-1.0)), Excuse(HOUR, "a")
     await store.save_predictions([prediction], [excuse])
     score = Score("a", ScaledDst(-1.0), 0.5)
@@ -151,7 +151,7 @@ async def test_the_schema_itself_refuses(dsn: str, statement: str) -> None:
 async def test_a_forgotten_miner_leaves_no_row_behind(dsn: str) -> None:
     async with fresh_store(dsn) as store:
         await fill(store)
-        await store.forget_miner("a")
+        await store.forget_miners(["a"])
 
         for table in (
             *("scores", "geomagnetic_history", "geomagnetic_predictions"),
@@ -290,7 +290,7 @@ async def test_a_lost_connection_is_unavailable_until_opened_anew(dsn: str) -> N
 async def test_units_asked_for_at_once_run_one_after_the_other(dsn: str) -> None:
     async with fresh_store(dsn) as store, trio.open_nursery() as nursery:
         for uid in range(20):
-            nursery.start_soon(store.register_miner, Miner(uid, f"hk{uid}", "", 1))
+            nursery.start_soon(store.register_miners, [Miner(uid, f"hk{uid}", "", 1)])
 
 
 @pytest.mark.real
@@ -358,7 +358,7 @@ async def test_only_the_first_opening_empties_the_schema(dsn: str) -> None:
         await fill(store)
     async with opener() as store:
         assert await store.miners() == ()
-        await store.register_miner(MINER)
+        await store.register_miners([MINER])
     async with opener() as store:
         assert await store.miners() == (MINER,)
 

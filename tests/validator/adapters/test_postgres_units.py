@@ -89,7 +89,7 @@ async def test_a_prediction_that_comes_while_its_hour_is_scored_is_not_lost(
     dsn: str,
 ) -> None:
     async with two_stores(dsn) as (one, other):
-        await one.register_miner(MINER)
+        await one.register_miners([MINER])
         await one.open_hour(HOUR)
         async with about_to_end(one, lambda s: s.save_predictions([PREDICTION])):
             assert not await other.record_scores(ScoredHour(HOUR, Nanotesla(-234), ()))
@@ -103,7 +103,7 @@ async def test_a_forecast_that_comes_while_its_target_is_closed_is_not_left_over
     dsn: str,
 ) -> None:
     async with two_stores(dsn) as (one, other):
-        await one.register_miner(MINER)
+        await one.register_miners([MINER])
         await one.save_regions([PreparedRegion(REGION, b"II*\0")])
         async with about_to_end(one, lambda s: s.save_soil_forecasts([FORECAST])):
             await other.abandon_target(HOUR)
@@ -115,9 +115,9 @@ async def test_what_a_miner_sent_while_it_was_forgotten_is_dropped(dsn: str) -> 
     score = Score("a", ScaledDst(-1.0), 1.0)
     soil_score = SoilScore(0, "a", 0, 0, 1)
     async with two_stores(dsn) as (one, other):
-        await one.register_miner(MINER)
+        await one.register_miners([MINER])
         await one.save_regions([PreparedRegion(REGION, b"II*\0")])
-        async with about_to_end(one, lambda s: s.forget_miner("a")):
+        async with about_to_end(one, lambda s: s.forget_miners(["a"])):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(other.save_predictions, [PREDICTION])
                 nursery.start_soon(
@@ -132,11 +132,40 @@ async def test_what_a_miner_sent_while_it_was_forgotten_is_dropped(dsn: str) -> 
         assert await one.soil_forecasts(HOUR, 0) == ()
 
 
+async def test_who_writes_about_many_miners_at_once_is_in_nobodys_way(
+    dsn: str,
+) -> None:
+    crowd = [Miner(uid, f"hk{uid}", "127.0.0.1", 8001) for uid in range(32)]
+    hotkeys = [each.hotkey for each in crowd]
+    given = [Prediction(HOUR, hotkey, ScaledDst(-1.0)) for hotkey in hotkeys]
+    async with two_stores(dsn) as (one, other):
+        await one.register_miners(crowd)
+
+        async def move_about() -> None:
+            for n in range(20):
+                seats = [crowd[(uid + n) % 32].uid for uid in range(32)]
+                await one.forget_miners(hotkeys[n % 10 :: 4])
+                await one.register_miners(
+                    [
+                        Miner(seat, hotkey, "127.0.0.1", 8001)
+                        for seat, hotkey in zip(seats, hotkeys, strict=True)
+                    ]
+                )
+
+        # A deadlock would be a StoreUnavailable.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(move_about)
+            for n in range(20):
+                await other.save_predictions(given[:: -1 if n % 2 else 1])
+
+        assert len(await one.miners()) == 32
+
+
 async def test_of_two_miners_at_one_uid_the_later_one_stays(dsn: str) -> None:
     newcomer = Miner(1, "b", "127.0.0.1", 8002)
     async with two_stores(dsn) as (one, other):
-        async with about_to_end(one, lambda s: s.register_miner(MINER)):
-            await other.register_miner(newcomer)
+        async with about_to_end(one, lambda s: s.register_miners([MINER])):
+            await other.register_miners([newcomer])
 
         assert await one.miners() == (newcomer,)
 
@@ -144,7 +173,7 @@ async def test_of_two_miners_at_one_uid_the_later_one_stays(dsn: str) -> None:
 async def test_the_same_write_twice_at_once_is_done_once(dsn: str) -> None:
     outcome = ScoredHour(HOUR, Nanotesla(-234), (Score("a", ScaledDst(-1.0), 0.5),))
     async with two_stores(dsn) as (one, other):
-        await one.register_miner(MINER)
+        await one.register_miners([MINER])
         async with about_to_end(one, lambda s: s.save_predictions([PREDICTION])):
             assert await other.save_predictions([PREDICTION]) == 1
         async with about_to_end(one, lambda s: s.record_scores(outcome)):
@@ -163,7 +192,7 @@ async def test_every_statement_is_prepared_once(dsn: str) -> None:
 
     async with two_stores(dsn) as (store, _):
         for _ in range(3):
-            await store.register_miner(MINER)
+            await store.register_miners([MINER])
             await store.save_predictions([PREDICTION])
             await store.claim_predictions(HOUR, owner="geo", incarnation=1)
             await store.release_claims(owner="geo")
@@ -195,8 +224,8 @@ async def test_of_two_units_that_wait_for_each_other_one_is_told_that_it_was_not
             errors.append(error)
 
     async with two_stores(dsn) as (one, other):
-        await one.register_miner(first)
-        await one.register_miner(second)
+        await one.register_miners([first])
+        await one.register_miners([second])
         async with trio.open_nursery() as nursery:
             nursery.start_soon(touch, one, "a", "b")
             nursery.start_soon(touch, other, "b", "a")

@@ -32,7 +32,7 @@ from actors.testing.links import Blackhole, Cut, Link, Links, Refused, ResetAtOn
 from supervision.events import BreakerOpened, Restarted
 from validator.actors.questions import (
     ClaimPredictions,
-    ForgetMiner,
+    ForgetMiners,
     KnownMiners,
     OpenHour,
     PendingHours,
@@ -41,7 +41,7 @@ from validator.actors.questions import (
     Prune,
     Question,
     RecordScores,
-    RegisterMiner,
+    RegisterMiners,
     ReleaseClaims,
     SavePredictions,
     ScoreRows,
@@ -272,8 +272,8 @@ def questions(random: Random) -> list[Question[Any]]:
     region = Region(hour, 0, (0, 0, 1, 1), (0, 0, 1, 1), 32633)
     made: list[Question[Any]] = [
         Ping(),
-        RegisterMiner(Miner(miner, hotkey, "127.0.0.1", 8000)),
-        ForgetMiner(hotkey),
+        RegisterMiners((Miner(miner, hotkey, "127.0.0.1", 8000),)),
+        ForgetMiners((hotkey,)),
         KnownMiners(),
         OpenHour(hour),
         SavePredictions((Prediction(hour, hotkey, ScaledDst(-1.0)),)),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from validator.domain.metagraph import Miner, changes
+from validator.domain.metagraph import Miner, changes, in_chunks
 
 miners = st.sets(
     st.builds(
@@ -39,3 +39,14 @@ def test_a_miner_that_moved_leaves_as_it_was_and_joins_as_it_is() -> None:
 def test_a_uid_beyond_the_subnet_is_refused(uid: int) -> None:
     with pytest.raises(ValueError, match="uid must be within"):
         Miner(uid, "a", "127.0.0.1", 8091)
+
+
+@given(st.lists(st.integers()), st.integers(1, 5))
+def test_chunks_are_everything_in_order_and_none_is_larger_or_empty(
+    items: list[int], size: int
+) -> None:
+    chunks = [*in_chunks(items, size)]
+
+    assert [item for chunk in chunks for item in chunk] == items
+    assert all(0 < len(chunk) <= size for chunk in chunks)
+    assert all(len(chunk) == size for chunk in chunks[:-1])
