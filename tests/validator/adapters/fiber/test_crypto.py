@@ -14,11 +14,23 @@ from validator.adapters.fiber.crypto import (
 )
 
 
+ALICE = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+# What Substrate's subkey prints for //Alice and //Bob: seeds that everybody knows.
+DEVELOPERS = [
+    ("e5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a", ALICE),
+    (
+        "398f0c28f98885e046333d4a41c19cee4c37368a9832c6502f6cfd182e2aef89",
+        "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("seed", "address"),
     [
         (b"\x22" * 32, "5Fpfx4iDtrrY99VGkQnLXASytC2y9Z3o8KUyTtD4w7o5SZcA"),
         (b"\x11" * 32, "5DtDLm5rQHShDqojQpsvcN8tRXHVFaecfDoRet1SU6BFD9Fi"),
+        *((bytes.fromhex(seed), address) for seed, address in DEVELOPERS),
     ],
 )
 def test_a_seed_gives_the_address_that_other_implementations_give(
@@ -35,6 +47,19 @@ def test_a_signature_holds_for_its_text_and_its_signer_only() -> None:
     assert signed_by(hotkey.address, b"text", signature)
     assert not signed_by(hotkey.address, b"other text", signature)
     assert not signed_by(other.address, b"text", signature)
+
+
+def test_a_signature_that_another_implementation_made_holds() -> None:
+    # Known to the tests of @polkadot/wasm-crypto (src/rs/sr25519.rs).
+    text = f"I hereby verify that I control {ALICE}".encode()
+    signature = bytes.fromhex(
+        "1037eb7e51613d0dcf5930ae518819c87d655056605764840d9280984e1b7063"
+        "c4566b55bf292fcab07b369d01095879b50517beca4d26e6a65866e25fec0d83"
+    )
+
+    assert signed_by(ALICE, text, signature)
+    assert not signed_by(ALICE, text + b".", signature)
+    assert not signed_by(ALICE, text, bytes([signature[0] ^ 1]) + signature[1:])
 
 
 @pytest.mark.parametrize("signature", [b"", b"\0" * 63, b"\0" * 64, b"\xff" * 64])
