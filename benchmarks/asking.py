@@ -86,22 +86,28 @@ class Asking:
 
 
 @asynccontextmanager
-async def asking(miners: Sequence[Miner], settings: Settings) -> AsyncGenerator[Asking]:
-    """Start a client for each miner; breakers never open, so that rounds are alike."""
+async def asking(
+    miners: Sequence[Miner], *settings: Settings
+) -> AsyncGenerator[Asking]:
+    """Start a client for each miner; breakers never open, so that rounds are alike.
+
+    ``settings`` are those of all miners, or of each.
+    """
     reach = connect(VALIDATOR, allowed=LOOPBACK)
 
-    def child(miner: Miner) -> Child[MinerClient]:
+    def child(miner: Miner, settings: Settings) -> Child[MinerClient]:
         return Child(
             miner.hotkey,
             lambda: MinerClient(miner, reach, settings),
             handler_timeout=1000,
         )
 
+    of_each = settings if len(settings) > 1 else settings * len(miners)
     taken: list[Result] = []
     never = BreakerPolicy(failures=10**9)
-    clients = Child("miners", lambda: Supervisor(*map(child, miners)))
+    clients = Child("miners", lambda: Supervisor(*map(child, miners, of_each)))
     breakers = Child("breakers", lambda: Breakers(lambda _: never), mailbox=1024)
-    rounds = Child("rounds", lambda: Rounds(system.ref(breakers), settings))
+    rounds = Child("rounds", lambda: Rounds(system.ref(breakers), settings[0]))
     taker = Child("taker", lambda: Taker(taken), mailbox=1024)
     system = System(clients, breakers, rounds, taker)
     async with system:

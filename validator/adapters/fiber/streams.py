@@ -7,6 +7,7 @@ of the processor time of each.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any, Self, cast
@@ -80,10 +81,7 @@ class Transport(httpx.AsyncBaseTransport):
         )
 
     async def _connect(self, host: str, port: int) -> _Connection:
-        try:
-            tcp = await trio.open_tcp_stream(host, port)
-        except OSError as error:
-            raise httpx.ConnectError(str(error)) from error
+        tcp = await _connected(host, port)
         tls: trio.SSLStream[trio.SocketStream] = trio.SSLStream(
             tcp, self._trust, server_hostname=host, https_compatible=True
         )
@@ -109,6 +107,20 @@ class Transport(httpx.AsyncBaseTransport):
         await trio.lowlevel.checkpoint()
         if self._kept is not None:
             self._kept.close()
+
+
+async def _connected(host: str, port: int) -> trio.SocketStream:
+    """Connect to an address: no name is to be resolved, and there is but one to try."""
+    tcp = trio.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        await tcp.connect((host, port))
+    except OSError as error:
+        tcp.close()
+        raise httpx.ConnectError(str(error)) from error
+    except trio.Cancelled:
+        tcp.close()
+        raise
+    return trio.SocketStream(tcp)
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,6 @@ from validator.adapters.fiber.crypto import (
     signed_by,
 )
 
-
 ALICE = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 # What Substrate's subkey prints for //Alice and //Bob: seeds that everybody knows.
 DEVELOPERS = [

@@ -333,7 +333,9 @@ async def test_nobody_listening_is_unreachable() -> None:
     with socket.socket() as unused:
         unused.bind((HOST, 0))  # bound and not listening: refuses connections
         async with connected(unused.getsockname()[1]) as connection:
-            assert await failure_of_handshake(connection) == "unreachable"
+            with pytest.raises(MinerError, match="Connection refused") as caught:
+                await connection.handshake()
+            assert caught.value.kind == "unreachable"
 
 
 async def test_a_server_without_tls_is_unreachable() -> None:
