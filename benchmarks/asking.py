@@ -122,10 +122,14 @@ async def asking(
 class Watch:
     """Looks each millisecond how late it is, and how much memory there is."""
 
-    late: list[float] = attrs.field(factory=list)
-    """Seconds that the event loop was late, each time; others' processes included."""
-    busy: float = 0.0
-    """Seconds of CPU that the event loop spent between two looks, at the most."""
+    late: float = 0.0
+    """Seconds that the event loop was late, at the most."""
+    blocked: float = 0.0
+    """The same without the time that its thread was ready and waited for a core.
+
+    So it holds what the loop itself did in one go, and what it waited for others of
+    its process, such as threads that held the interpreter.
+    """
     peak: int = 0
     """Bytes resident, at the most."""
 
@@ -133,13 +137,19 @@ class Watch:
         """Watch until cancelled."""
         looks = 0
         while True:
-            before, spent = time.perf_counter(), time.thread_time()
+            before, queued = time.perf_counter(), _queued()
             await trio.sleep(0.001)
-            self.late.append(time.perf_counter() - before - 0.001)
-            self.busy = max(self.busy, time.thread_time() - spent)
+            late = time.perf_counter() - before - 0.001
+            self.late = max(self.late, late)
+            self.blocked = max(self.blocked, late - (_queued() - queued))
             if looks % 10 == 0:
                 self.peak = max(self.peak, resident())
             looks += 1
+
+
+def _queued() -> float:
+    """Seconds that this thread was ready to run and had no core."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 def resident() -> int:
