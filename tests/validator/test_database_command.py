@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from pretender import pretending
 from validator.adapters import postgres_session
 from validator.adapters.postgres import open_store, postgres_opener
 from validator.adapters.postgres_store import PostgresStore
@@ -196,16 +197,18 @@ def test_a_server_that_takes_no_writes_is_refused(
 
 
 @pytest.mark.parametrize("word", ["check", "upgrade"])
-def test_a_server_too_old_is_refused(
-    db: Any, none: str, word: str, monkeypatch: pytest.MonkeyPatch
+def test_a_server_too_old_is_refused_and_the_oldest_is_not(
+    db: Any, none: str, word: str
 ) -> None:
-    monkeypatch.setattr(postgres_session, "OLDEST_SERVER", 99)
-
-    code, line = db(word, "--dsn", none)
-
-    assert (code, "at least 99 is needed" in line) == (2, True)
-    monkeypatch.undo()
+    with pretending(none, 12) as old:
+        code, line = db(word, "--dsn", old)
+    says = "validator: the server is PostgreSQL 12; at least 13 is needed"
+    assert (code, line) == (2, says)
     assert not exists(none)
+
+    with pretending(none, 13) as oldest:
+        code, line = db(word, "--dsn", oldest)
+    assert code == (1 if word == "check" else 0)
 
 
 def test_a_schema_is_not_upgraded_below_a_running_validator(db: Any, none: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -254,18 +254,22 @@ async def _set_limits(connection: Connection, limits: Limits) -> None:
         raise SchemaRefused(
             f"the server is PostgreSQL {version}; at least {OLDEST_SERVER} is needed"
         )
-    settings = {
+    for name, value in server_settings(version, limits).items():
+        await connection.execute("SELECT set_config($1, $2, false)", name, value)
+
+
+def server_settings(version: int, limits: Limits) -> Mapping[str, str]:
+    """What a server of that major version is told of the limits."""
+    seconds = {
         "statement_timeout": limits.query,
         "lock_timeout": limits.query,
         "idle_in_transaction_session_timeout": limits.query,
     }
     if version >= 17:
-        settings["transaction_timeout"] = limits.transaction
-    for name, seconds in settings.items():
-        below = max(seconds - 1, seconds * 0.8)
-        await connection.execute(
-            "SELECT set_config($1, $2, false)", name, f"{below * 1000:.0f}ms"
-        )
+        seconds["transaction_timeout"] = limits.transaction
+    below = {name: max(each - 1, each * 0.8) for name, each in seconds.items()}
+    settings = {name: f"{each * 1000:.0f}ms" for name, each in below.items()}
     if version >= 14:
         # Or a statement of ours would run on, and hold our lock, after we are gone.
-        await connection.execute("SET client_connection_check_interval = '1s'")
+        settings["client_connection_check_interval"] = "1s"
+    return settings

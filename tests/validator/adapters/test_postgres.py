@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 import trio
 import trio_asyncio
+from pretender import pretending
 
 from validator.adapters.postgres import (
     check_dsn,
@@ -179,6 +180,40 @@ async def test_pruning_leaves_no_row_behind(dsn: str) -> None:
 
 
 # --- cancellation, limits, losses --------------------------------------------
+
+COMMON = {
+    "statement_timeout": "29s",
+    "lock_timeout": "29s",
+    "idle_in_transaction_session_timeout": "29s",
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("version", "settings"),
+    [
+        (13, COMMON),
+        (14, {**COMMON, "client_connection_check_interval": "1s"}),
+        (16, {**COMMON, "client_connection_check_interval": "1s"}),
+        (
+            17,
+            {
+                **COMMON,
+                "client_connection_check_interval": "1s",
+                "transaction_timeout": "179s",
+            },
+        ),
+    ],
+)
+async def test_a_server_is_told_of_the_limits_that_its_version_knows(
+    dsn: str, version: int, settings: dict[str, str]
+) -> None:
+    every = {*COMMON, "client_connection_check_interval", "transaction_timeout"}
+    with pretending(dsn, version) as through:
+        async with postgres_opener(through, schema="limits", fresh=True)() as store:
+            for name in every:
+                assert await sql(store, f"SHOW {name}") == settings.get(name, "0")
+
 
 
 @pytest.mark.real
