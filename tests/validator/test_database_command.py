@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import trio
-
 from pretender import pretending
+
 from validator.adapters import postgres_session
 from validator.adapters.postgres import open_store, postgres_opener
 from validator.adapters.postgres_store import PostgresStore
@@ -109,7 +109,11 @@ def test_an_older_schema_is_told_and_brought_up_to_date(db: Any, none: str) -> N
     [
         ("", "the DSN is not valid"),
         ("nonsense", "the DSN is not valid"),
+        ("postgresql://me:secret@127.0.0.1:99999/x", "the DSN is not valid"),
+        ("postgresql://me:secret@127.0.0.1:1,there:70000/x", "the DSN is not valid"),
+        ("postgresql://me:secret@/x?host=127.0.0.1&port=99999", "the DSN is not valid"),
         ("postgresql://me:secret@127.0.0.1:1/x", "cannot connect"),
+        ("postgresql://me:70000@[::1]:1/x", "cannot connect"),
         ("postgresql://me:secret@/x?host=/nowhere", "cannot connect"),
     ],
 )
@@ -124,10 +128,11 @@ def test_a_wrong_dsn_is_told_on_one_line(
 
 
 @pytest.mark.parametrize("word", ["check", "upgrade"])
-def test_a_schema_name_that_needs_quotes_is_refused(
-    db: Any, none: str, word: str
+@pytest.mark.parametrize("schema", ['x"; DROP', "", "X", "pg_mine", "x" * 64])
+def test_a_schema_name_that_is_not_plain_is_refused(
+    db: Any, none: str, word: str, schema: str
 ) -> None:
-    code, line = db(word, "--dsn", none, schema='x"; DROP')
+    code, line = db(word, "--dsn", none, schema=schema)
 
     assert (code, "--schema: a schema name is lower case" in line) == (2, True)
 
@@ -156,6 +161,27 @@ def test_a_newer_schema_is_left_alone(db: Any, none: str, word: str) -> None:
     code, line = db(word, "--dsn", none)
 
     assert (code, "at migration 9999" in line) == (2, True)
+
+
+def test_a_schema_name_may_be_a_word_of_sql(db: Any, none: str) -> None:
+    assert db("upgrade", "--dsn", none, schema="select")[0] == 0
+    assert db("check", "--dsn", none, schema="select")[0] == 0
+    execute(none, 'DROP SCHEMA "select" CASCADE', "SELECT 1")
+
+
+def test_a_schema_that_somebody_has_changed_is_left_alone(db: Any, none: str) -> None:
+    db("upgrade", "--dsn", none)
+    execute(
+        none,
+        f"DELETE FROM {SCHEMA}.migrations WHERE number > 1",  # noqa: S608
+        "SELECT 1",
+    )
+
+    code, line = db("upgrade", "--dsn", none)
+
+    assert (code, "is not as this program left it at migration 1" in line) == (2, True)
+    assert 'relation "soil_targets" already exists' in line
+    assert execute(none, f"SELECT max(number) FROM {SCHEMA}.migrations") == 1  # noqa: S608
 
 
 @pytest.mark.parametrize("word", ["check", "upgrade"])

@@ -130,9 +130,9 @@ async def _change(
     exists = state.version > 0
     try:
         if exists and fresh:
-            await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+            await connection.execute(f'DROP SCHEMA "{schema}" CASCADE')
         if fresh or not exists:
-            await connection.execute(f"CREATE SCHEMA {schema}")
+            await connection.execute(f'CREATE SCHEMA "{schema}"')
             await connection.execute(
                 "CREATE TABLE migrations (number integer PRIMARY KEY, name text NOT "
                 "NULL, digest text NOT NULL, product text NOT NULL, applied_at "
@@ -147,6 +147,15 @@ async def _change(
             )
     except asyncpg.InsufficientPrivilegeError as error:
         raise SchemaRefused(f"rights are missing: {error}") from None
+    except (
+        asyncpg.SyntaxOrAccessError,
+        asyncpg.IntegrityConstraintViolationError,
+    ) as error:
+        reason = str(error).partition("\n")[0]
+        raise SchemaRefused(
+            f"schema {schema!r} is not as this program left it at migration "
+            f"{state.version} ({reason}); restore a backup or use another schema"
+        ) from None
 
 
 async def _check_rights(connection: Connection, schema: str, *, exists: bool) -> None:

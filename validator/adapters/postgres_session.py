@@ -28,6 +28,8 @@ Unit: TypeAlias = Callable[[Connection], Coroutine[Any, Any, T]]
 
 OLDEST_SERVER = 13
 
+LAST_PORT = 65535
+
 _NOT_A_DSN = "the DSN is not valid; expected postgresql://user@host:port/database"
 _SETTLE_LIMIT = 2.0  # seconds a broken-off unit may take to roll back
 _SERVER_LIMITS = {"57014", "55P03", "25P03", "25P04"}
@@ -215,16 +217,23 @@ def _hang_up(connection: Connection) -> None:
 
 
 async def _connect(dsn: str, schema: str, limits: Limits) -> Connection:
-    if not re.fullmatch(r"[a-z_][a-z0-9_]*", schema):
-        raise ValueError(f"a schema name is lower case and plain, got {schema!r}")
-    # The driver would take what an empty DSN lacks from the environment.
-    if not dsn.startswith(("postgresql://", "postgres://")):
+    if not re.fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{,62}", schema):
+        raise ValueError(
+            "a schema name is lower case and plain, of 63 letters at the most, and "
+            f"does not begin with pg_; got {schema!r}"
+        )
+    # The driver would take what an empty DSN lacks from the environment, and of a port
+    # the lower 16 bits.
+    ports = re.findall(r":(\d+)(?=[,/?]|$)", dsn)
+    if not dsn.startswith(("postgresql://", "postgres://")) or any(
+        int(port) > LAST_PORT for port in ports
+    ):
         raise StoreUnavailable(_NOT_A_DSN)
     try:
         connection = await asyncpg.connect(
             dsn, timeout=limits.connect, server_settings={"search_path": schema}
         )
-    except (asyncpg.InterfaceError, ValueError):
+    except (asyncpg.InterfaceError, ValueError, OverflowError):
         # Not chained and not quoted: the driver's text repeats parts of the DSN,
         # and so perhaps the password.
         raise StoreUnavailable(_NOT_A_DSN) from None

@@ -210,10 +210,10 @@ async def test_a_server_is_told_of_the_limits_that_its_version_knows(
 ) -> None:
     every = {*COMMON, "client_connection_check_interval", "transaction_timeout"}
     with pretending(dsn, version) as through:
-        async with postgres_opener(through, schema="limits", fresh=True)() as store:
+        async with open_store(through, schema="limits", fresh=True) as store:
+            assert isinstance(store, PostgresStore)
             for name in every:
                 assert await sql(store, f"SHOW {name}") == settings.get(name, "0")
-
 
 
 @pytest.mark.real
