@@ -116,7 +116,9 @@ def make_roles(ports: Ports, settings: Settings, system: Callable[[], System]) -
     """Make the actors' roles. ``system`` gives that which they will be part of."""
     wiring = _Wiring(ports, settings, system)
     tuning = Tuning(
-        patience=Patience(question=settings.database_timeout),
+        patience=Patience(
+            question=settings.database_timeout, pause=settings.database_timeout / 50
+        ),
         intensity=PATIENT,
         backoff=QUICK,
     )
