@@ -119,7 +119,10 @@ class Host(Generic[P]):
             return KILLED  # cancelled before there was a life
         life = self._life(home, self._started)
         life.make()
-        return await life.live()
+        try:
+            return await life.live()
+        finally:
+            life.leash.let_go()
 
     def _started(self) -> None:
         self.was_up = True

@@ -42,7 +42,7 @@ class Fragile(Actor):
 
 @asynccontextmanager
 async def crashes(size: int) -> AsyncIterator[Operate]:
-    """Let children of one supervisor crash, all at once; wait until all are back."""
+    """Let all children of one supervisor crash at once, until all are back; again."""
     finish = Finish()
 
     def note(event: Event) -> None:
@@ -50,10 +50,11 @@ async def crashes(size: int) -> AsyncIterator[Operate]:
             finish.one()
 
     async def operate(n: int) -> None:
-        finish.expect(n)
-        for child in children[:n]:
-            await system.ref(child).send(Crash())
-        await finish.wait()
+        for _ in range(max(1, n // size)):
+            finish.expect(size)
+            for ref in refs:
+                await ref.send(Crash())
+            await finish.wait()
 
     children = [Child(str(n), Fragile) for n in range(size)]
     system = System(
@@ -64,6 +65,7 @@ async def crashes(size: int) -> AsyncIterator[Operate]:
         on_event=[note],
     )
     async with system:
+        refs = [system.ref(child) for child in children]
         yield operate
 
 

@@ -10,6 +10,7 @@ The layers, each importing only from those below it::
     tree, requests     the supervisor actor; what it can be asked to do
     guarded, breakers  refs that ask a circuit breaker first; the breakers' actor
     roles, role        its children: whose they are; starting and stopping each
+    parent             what a supervisor is for its own role
     reports, garbage   what is said about a crash; what else is cleaned up on request
     events             what is reported
     resources          what a process uses, and what operations do to that
@@ -33,6 +34,7 @@ from supervision.dynamic import DynamicSupervisor
 from supervision.guarded import BreakerOpen, guard
 from supervision.loopwatch import watch_loop
 from supervision.metrics import ActorMetrics, Metrics, waiting
+from supervision.parent import StartFailed
 from supervision.pool import Standby, pool_of
 from supervision.reports import MaxRestarts
 from supervision.requests import (
@@ -44,7 +46,6 @@ from supervision.requests import (
     StopChild,
 )
 from supervision.resources import Holdings, Meter, Resources, count_cpu, holdings
-from supervision.role import StartFailed
 from supervision.specs import (
     AutoShutdown,
     Backoff,

@@ -72,7 +72,8 @@ class Escalated(Event):
 
     child: str
     history: Sequence[Exit]
-    """How the children ended that were restarted within the window, oldest first."""
+    """How the children ended that were restarted within the window, oldest first; of
+    many, the last."""
     events: Sequence[Event] = ()
     """The last events of the supervisor and of all below it, oldest first."""
 

@@ -153,17 +153,14 @@ class Planner:
 
     def _take(self, event: Event, now: float) -> None:
         match event:
+            case ChildExited(name) | StartFailed(name):
+                self._lost(event, self._members[name], now)
             case ChildStarted(name):
-                # Not if it is being stopped meanwhile.
-                member = self._members[name]
-                if member.phase == "starting":
-                    member.phase, member.up_since = "up", now
+                self.started(name, now)
             case ChildStopped(name):
                 self._landed(name)
             case ChildStuck(name):
                 self._stuck(self._members[name])
-            case ChildExited(name) | StartFailed(name):
-                self._lost(event, self._members[name], now)
             case StopRequested(name, forget):
                 self._stop(name, forget=forget)
             case RestartRequested(name):
@@ -176,6 +173,13 @@ class Planner:
                 self._plan()
             case _:
                 assert_never(event)
+
+    def started(self, name: str, now: float) -> bool:
+        """Take notice that a child is up; tell whether it is to stay so."""
+        member = self._members[name]
+        if member.phase == "starting":  # else it is being stopped meanwhile
+            member.phase, member.up_since = "up", now
+        return member.phase == "up" and member.goal == "up"
 
     # -- the end of an incarnation --------------------------------------------------
 

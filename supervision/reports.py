@@ -12,23 +12,29 @@ from supervision.events import Decision
 from supervision.plan import Action, Dismiss, GiveUp, Shutdown, Start
 from supervision.planner import Planner
 
+REMEMBERED = 32
+"""Exits that an escalation tells. Each keeps alive what its failure passed through."""
+
 
 class MaxRestarts(Exception):
     """A supervisor gave up: more restarts than its intensity allows.
 
-    ``history`` holds the exits that were charged, oldest first; ``__cause__`` is the
-    failure of the last.
+    ``failures`` is how many there were; ``history`` holds the last `REMEMBERED` exits
+    that were charged, oldest first; ``__cause__`` is the failure of the last.
     """
 
-    def __init__(self, path: str, child: str, history: tuple[Exit, ...]) -> None:
-        super().__init__(path, child, history)
+    def __init__(
+        self, path: str, child: str, failures: int, history: tuple[Exit, ...]
+    ) -> None:
+        super().__init__(path, child, failures, history)
         self.path = path
         self.child = child
+        self.failures = failures
         self.history = history
 
     def __str__(self) -> str:
         return (
-            f"{self.path} gave up after {len(self.history)} failures, the last of "
+            f"{self.path} gave up after {self.failures} failures, the last of "
             f"{self.child!r} ({self.history[-1].kind})"
         )
 
@@ -55,14 +61,14 @@ def decision(planner: Planner, name: str, actions: Sequence[Action]) -> Decision
     """Put in a word what the planner makes of the end of a child."""
     for action in reversed(actions):
         match action:
+            case Start(other) if other == name:
+                return "restart"
             case GiveUp():
                 return "give up"
             case Shutdown():
                 return "shut down"
             case Dismiss(other) if other == name:
                 return "forget"
-            case Start(other) if other == name:
-                return "restart"
             case _:
                 pass
     return "restart with its group" if planner.wants(name) else "leave down"

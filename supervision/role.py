@@ -6,21 +6,23 @@ A role carries out what it is told and reports what happens; it decides nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors import Actor, Exit, Ref, State
+from actors import Exit, Ref, State
 from actors._core.cleanup import remove_directory
 from actors._core.exits import KILLED
 from actors._core.incarnation import Incarnation
+from actors._core.leash import Leash
 from actors._core.mailbox import STOP
 from actors.events import Cleaned
 from supervision.events import LeftOver, Restarted, StartTimedOut, Stuck
-from supervision.garbage import Collector
 from supervision.moments import BEGUN, OVER, PAST, SETTLED, Course, Occasion
+from supervision.parent import Parent, StartFailed
 from supervision.plan import (
     ChildExited,
     ChildStarted,
@@ -28,7 +30,6 @@ from supervision.plan import (
     ChildStuck,
     StartFailed as StartHasFailed,
 )
-from supervision.reports import Recorder
 from supervision.specs import Child
 
 if TYPE_CHECKING:
@@ -46,31 +47,6 @@ REMIND = 60.0
 """Seconds between two reports of the same stuck child."""
 
 
-class StartFailed(Exception):
-    """A child did not start, or not come up again; ``__cause__`` says why."""
-
-
-class Parent(Actor):
-    """An actor with children. What it needs to know is told by its own role."""
-
-    _quantum = 0.001  # when many crash at once, nothing is more urgent than this
-    final = False
-    """Whether its end, when it comes, is for good."""
-    recorder: Recorder | None = None
-    collector: Collector
-    """One for all supervisors of a system."""
-    on_held_up: Callable[[], None] | None = None
-    """Call it when all has stopped but children that are stuck."""
-
-    def stuck(self) -> Sequence[Stuck]:
-        """Those below it that cannot be ended, and where they hang."""
-        raise NotImplementedError
-
-    def kill_all(self, reason: str) -> None:
-        """Cancel all children at once."""
-        raise NotImplementedError
-
-
 class Role:
     """One child of one incarnation of a supervisor."""
 
@@ -78,6 +54,7 @@ class Role:
         "_asked",
         "_backoff",
         "_course",
+        "_free",
         "_left_over",
         "_life",
         "_roles",
@@ -114,6 +91,8 @@ class Role:
         self._left_over: tuple[Path, ...] = ()
         """Temporary directories that their cleanups should have removed."""
         self._life: Incarnation | None = None
+        self._free: Leash | None = None
+        """That of the task whose incarnation has just ended, while that is reported."""
         self._backoff: ScheduledCall | None = None
         self._start_limit: ScheduledCall | None = None
         self.is_up = False
@@ -155,7 +134,8 @@ class Role:
             self._roles.spawn(self._remove_left_over)
 
     def _begin(self) -> None:
-        child, nursery = self.child, self._roles.nursery
+        child, leash = self.child, self._free
+        nursery = self._roles.nursery
         life = self._life = Incarnation(
             self.ref,
             self._make,
@@ -163,15 +143,21 @@ class Role:
             self._has_come_up,
             handler_timeout=child.handler_timeout,
             cleanup=child.cleanup,
+            leash=leash,
         )
-        try:
-            nursery.start_soon(self._play, life, name=self.ref.path)
-        except RuntimeError:
-            # An interrupt has ended the nursery and is on its way. Nobody plays any
-            # more, and nobody is to wait for that.
-            self._life = None
-            self._is_over()
-            return
+        if leash is not None:
+            # This is still its task, which has our context from its next step on.
+            trio.lowlevel.current_task().context = copy_context()
+            leash.renew()
+        else:
+            try:
+                nursery.start_soon(self._play, life, name=self.ref.path)
+            except RuntimeError:
+                # An interrupt has ended the nursery and is on its way. Nobody plays
+                # any more, and nobody is to wait for that.
+                self._life = None
+                self._is_over()
+                return
         life.make()
         if not life.ready:
             self._start_limit = self._roles.call_in(
@@ -204,21 +190,39 @@ class Role:
     async def _play(self, life: Incarnation) -> None:
         # The whole life of a child is spent in here: each further frame between its
         # task and its reader would cost memory, and a step of every wake-up.
-        exit_ = KILLED
+        leash = life.leash
         try:
-            exit_ = await life.live()
-            if not self.is_up and not self._asked:
-                exit_ = self._start_failed(life, exit_)
+            while True:
+                exit_ = KILLED
+                try:
+                    exit_ = await life.live()
+                    if not self.is_up and not self._asked:
+                        exit_ = self._start_failed(life, exit_)
+                finally:
+                    self._has_lived(life, exit_)
+                    self._is_over()
+                if self._asked:
+                    return
+                self._report_end(exit_, leash)
+                if self._life is None:
+                    return
+                life = self._life
+                await trio.lowlevel.cancel_shielded_checkpoint()
         finally:
-            self._has_lived(life, exit_)
-            self._is_over()
-        if self._asked:
-            return
+            leash.let_go()
+
+    def _report_end(self, exit_: Exit, leash: Leash) -> None:
+        """Report it; if the next incarnation begins at once, this task plays it too.
+
+        A new task and scope would cost as much as all the rest of a restart.
+        """
+        self._free = leash
         if self.is_up:
             failed = exit_.kind not in ("normal", "shutdown")
             self._roles.report(self, ChildExited(self.name, failed))
         else:
             self._roles.report(self, StartHasFailed(self.name))
+        self._free = None
 
     def _has_lived(self, life: Incarnation, exit_: Exit) -> None:
         self._life = None

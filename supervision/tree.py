@@ -29,6 +29,7 @@ from supervision.events import (
 )
 from supervision.garbage import Collector
 from supervision.moments import Occasion
+from supervision.parent import Parent, StartFailed
 from supervision.plan import (
     Action,
     ChildAdded,
@@ -46,7 +47,7 @@ from supervision.plan import (
     StopRequested,
 )
 from supervision.planner import Planner
-from supervision.reports import MaxRestarts, decision
+from supervision.reports import REMEMBERED, MaxRestarts, decision
 from supervision.requests import (
     CleanUp,
     GetChildren,
@@ -55,7 +56,7 @@ from supervision.requests import (
     StartChild,
     StopChild,
 )
-from supervision.role import Parent, Role, StartFailed
+from supervision.role import Role
 from supervision.roles import Roles
 from supervision.specs import (
     AutoShutdown,
@@ -67,6 +68,14 @@ from supervision.specs import (
 )
 
 R = TypeVar("R")
+
+
+@attrs.frozen
+class End(Tell["Supervisor"]):
+    """It is over, as was decided in whatever task."""
+
+    system: ClassVar[bool] = True
+    action: GiveUp | Shutdown
 
 
 @attrs.frozen
@@ -126,17 +135,21 @@ class Supervisor(Parent):
         )
         # Until they are started there are none, for `leave` and whoever looks.
         self._roles = cast("Roles", ())
-        self._charged: deque[Exit] = deque(maxlen=intensity.restarts + 1)
+        self._too_many = intensity.restarts + 1
+        self._charged: deque[Exit] = deque(maxlen=min(self._too_many, REMEMBERED))
         self._blame = Exit("failed")
         """What the next backoff is for."""
 
     async def started(self) -> None:
         me = self.ctx.me._mailbox
+        alone = self._strategy == "one_for_one"
 
         def report(role: Role, event: Event) -> None:
             now = self.ctx._life.runtime.now()
-            if self._strategy == "one_for_one" and type(event) is ChildStarted:
-                self._note(role, event, now)  # nothing follows from it for anybody
+            if alone and type(event) is ChildStarted:
+                self._is_up(role, now)
+            elif alone and me.state in ("running", "suspended"):
+                self._decide(role, event, now)
             else:
                 me.post(Report(role, event, now))
 
@@ -262,6 +275,14 @@ class Supervisor(Parent):
 
     # -- what happens -----------------------------------------------------------------
 
+    def _decide(self, role: Role, event: Event, now: float) -> None:
+        """Do at once what follows, in the task of a child but as we would.
+
+        What happens to one child concerns no other: nothing has to wait its turn.
+        """
+        context = cast("trio.lowlevel.Task", self.ctx._life.task).context.copy()
+        context.run(self._note, role, event, now)
+
     @Report.handled
     def reported(self, m: Report) -> None:
         self._note(m.role, m.event, m.at)
@@ -287,6 +308,11 @@ class Supervisor(Parent):
                 self._is_down(role)
             case _:
                 self._is_down(role)
+
+    def _is_up(self, role: Role, now: float) -> None:
+        """One that is on its own has come up: nothing follows from it for anybody."""
+        if self._roles.get(role.name) is role and self._planner.started(role.name, now):
+            role.comes_up.comes()
 
     def _is_stuck(self, role: Role) -> None:
         stuck = StartFailed(f"{role.ref.path} is stuck: it will not stop")
@@ -332,10 +358,10 @@ class Supervisor(Parent):
                 self._roles.spawn(role.see_off)
             case Dismiss(name):
                 self._roles.dismiss(self._roles[name])
-            case GiveUp(name):
-                self._give_up(name)
-            case Shutdown():
-                raise Stop
+            case GiveUp() | Shutdown():
+                box = self.ctx.me._mailbox
+                box.state = "stopping"
+                box.post(End(action))
             case _:
                 assert_never(action)
 
@@ -347,13 +373,18 @@ class Supervisor(Parent):
             self.ctx.emit(BackingOff(role.ref.path, self._blame, attempt + 1, delay))
         role.start(delay)
 
-    def _give_up(self, name: str) -> None:
+    # -- the end ----------------------------------------------------------------------
+
+    @End.handled
+    def end(self, m: End) -> None:
+        if isinstance(m.action, Shutdown):
+            raise Stop
+        name = m.action.name
         path, history = self.ctx.me.path, tuple(self._charged)
         events: Sequence[Any] = self.recorder.below(path) if self.recorder else ()
         self.ctx.emit(Escalated(path, name, history, events))
-        raise MaxRestarts(path, name, history) from history[-1].failure
-
-    # -- the end ----------------------------------------------------------------------
+        why = MaxRestarts(path, name, self._too_many, history)
+        raise why from history[-1].failure
 
     async def leave(self, exit_: Exit) -> None:
         box = self.ctx.me._mailbox

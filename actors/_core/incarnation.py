@@ -20,6 +20,7 @@ from actors._core.actor import Actor, Context
 from actors._core.cleanup import NOTHING, Step, remove_directory, run_steps
 from actors._core.errors import HandlerTimeout, Rejected, Stop
 from actors._core.exits import KILLED, Exit, collapse
+from actors._core.leash import Leash
 from actors._core.messages import Deferred
 from actors._core.operations import Operation, stack_of
 from actors._core.reader import Reader
@@ -72,8 +73,9 @@ class Incarnation(Reader):
         *,
         handler_timeout: float | None,
         cleanup: float,
+        leash: Leash | None = None,
     ) -> None:
-        super().__init__(ref._mailbox, handler_timeout, cleanup)
+        super().__init__(ref._mailbox, handler_timeout, cleanup, leash)
         self.ref = ref
         self.actor: Actor | None = None
         self.workshop = Workshop(home, self._task_failed)
@@ -137,12 +139,11 @@ class Incarnation(Reader):
             if self.workshop.used:
                 await self._end_tasks(exit_)  # noqa: ASYNC102 - shielded
             self.workshop.close()
-            if (
-                not exit_.failed
-                and trio.current_effective_deadline() <= self.runtime.now()
-            ):
-                # It had meant to stop, and was cancelled from outside meanwhile.
-                exit_ = attrs.evolve(exit_, kind="killed")
+            if not exit_.failed:
+                self.leash.let_go()
+                if trio.current_effective_deadline() <= self.runtime.now():
+                    # It had meant to stop, and was cancelled from outside meanwhile.
+                    exit_ = attrs.evolve(exit_, kind="killed")
             await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded
             box.life, box.last_exit, box.state = None, exit_, "stopped"
             if not exit_.failed:
@@ -161,10 +162,10 @@ class Incarnation(Reader):
     async def _until_end(self) -> Exit:
         while True:
             self._abandoned = False
-            if self.ready:
+            if self.ready and not self.leash.is_held:
                 await self.idle()
             try:
-                with self.scope:
+                with self.leash:
                     if self.ready or await self._start():
                         exit_ = await cast("Actor", self.actor)._serve(self)
                     else:
@@ -180,14 +181,15 @@ class Incarnation(Reader):
             if self._killed or self.given_up is not None:
                 # Given up, it has ended after all, but its mailbox is closed.
                 return self.given_up or Exit("killed", None, self.message)
-            if self.scope.cancelled_caught and not self._abandoned:
+            if self.leash.scope.cancelled_caught and not self._abandoned:
                 limit = (
                     f"{self.mailbox.path}: handler exceeded {self.handler_timeout:g} s"
                 )
                 return Exit("timeout", HandlerTimeout(limit), self.message)
             # The asker of a `cancel` ask has gone: that work is over, the actor is
             # not. If it ended by itself at the same moment, its reply was sent.
-            self.current, self.scope = None, trio.CancelScope()
+            self.current = None
+            self.leash.renew()
 
     def _failed_with(self, error: Exception) -> Exit:
         if self._failure is not None:

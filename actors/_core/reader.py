@@ -26,6 +26,7 @@ from actors._core.errors import (
     Unhandled,
 )
 from actors._core.exits import Exit
+from actors._core.leash import Leash
 from actors._core.mailbox import STOP
 from actors._core.messages import Deferred, Posted
 from actors._core.operations import REPEAT, stack_of
@@ -61,17 +62,21 @@ class Reader:
         "current",
         "given_up",
         "handler_timeout",
+        "leash",
         "mailbox",
         "number",
         "progress",
         "runtime",
-        "scope",
         "suspended",
         "task",
     )
 
     def __init__(
-        self, mailbox: Mailbox, handler_timeout: float | None, cleanup: float
+        self,
+        mailbox: Mailbox,
+        handler_timeout: float | None,
+        cleanup: float,
+        leash: Leash | None,
     ) -> None:
         self.mailbox: Mailbox = mailbox
         self.runtime: Runtime = mailbox.runtime
@@ -80,8 +85,7 @@ class Reader:
         mailbox.incarnations += 1
         self.number = mailbox.incarnations
         self.task: trio.lowlevel.Task | None = None
-        # A CancelScope is single-use: replaced whenever it was cancelled.
-        self.scope = trio.CancelScope()
+        self.leash = leash or Leash()
         self.suspended = False
         self.current: Any = None
         """The message in hand, or its `Call`. Out of date only while the reader does
@@ -107,20 +111,20 @@ class Reader:
         Many actors wait for long, or for ever, for their first message.
         """
         box = self.mailbox
-        if not (box.user or box.system or self.scope.cancel_called):
+        if not (box.user or box.system or self.leash.scope.cancel_called):
             box.parked = current_task()
             await wait_task_rescheduled(box.leave)
 
     def cancel(self, reason: str) -> None:
         """Cancel whatever it does."""
-        self.scope.cancel(reason=reason)
+        self.leash.scope.cancel(reason=reason)
         if self.mailbox.parked is not None:  # idle
             self.mailbox.wake()
 
     # One function, and long: whatever is called per message is paid per message.
     async def read(self, actor: Actor) -> Exit | None:  # noqa: C901, PLR0912, PLR0915
         """Handle messages until told to stop, or until the scope is spent."""
-        box, scope, clock = self.mailbox, self.scope, self.runtime.now
+        box, scope, clock = self.mailbox, self.leash.scope, self.runtime.now
         task, leave, table = current_task(), box.leave, type(actor)._table
         quantum = actor._quantum
         item: Any
@@ -239,7 +243,7 @@ class Reader:
     def _limit(self, deadline: float) -> None:
         if math.isinf(deadline):
             return
-        self.scope.deadline = self._limited = deadline
+        self.leash.scope.deadline = self._limited = deadline
         if self._freeze_check is None:
             self._check_for_freeze(deadline + self.cleanup)
 
@@ -253,7 +257,7 @@ class Reader:
             yield
             return
         self._limits_suspended += 1
-        self.scope.deadline = self._limited = math.inf
+        self.leash.scope.deadline = self._limited = math.inf
         try:
             yield
         finally:
@@ -265,7 +269,7 @@ class Reader:
         """The asker of a ``cancel`` ask in hand has gone."""
         if self.current is call:
             self._abandoned = self._waited = True
-            self.scope.cancel(reason="its asker has gone")
+            self.leash.scope.cancel(reason="its asker has gone")
 
     # -- what cannot be ended -------------------------------------------------------
 

@@ -21,8 +21,8 @@ from actors._core.reply import Call
 from actors.events import Event
 from actors.functions import FunctionActor
 from supervision import plan
+from supervision.parent import Parent
 from supervision.requests import StartChild
-from supervision.role import Parent
 from supervision.specs import Child
 from supervision.testing.faults import Fault, Interrupted, Point, strike
 from supervision.testing.points import (

@@ -26,6 +26,7 @@ NEVER_CANCELLED = {
     "actors/_core/incarnation.py _end_tasks": "shielded: what ends has limits",
     "actors/host.py __aenter__": "entering a nursery never waits",
     "actors/host.py _main": "shielded: what all actors rely on outlives them",
+    "supervision/role.py _play": "shielded: who is restarted at once begins first",
     "supervision/system.py _tell_overdue": "shielded: the block is being cancelled",
     "supervision/tree.py _stop_at_once": "shielded: each child has limits of its own",
 }

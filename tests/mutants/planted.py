@@ -174,14 +174,13 @@ PLANTED = [
         (
             Change(
                 ROLE,
-                """        exit_ = KILLED
-        try:
-            exit_ = await life.live()
-""",
-                """        exit_, born = KILLED, trio.current_time()
-        try:
-            exit_ = await life.live()
-""",
+                "                exit_ = KILLED\n",
+                "                exit_, self._born = KILLED, trio.current_time()\n",
+            ),
+            Change(
+                ROLE,
+                '        "_course",\n',
+                '        "_born",\n        "_course",\n',
             ),
             Change(
                 ROLE,
@@ -189,7 +188,7 @@ PLANTED = [
         if self.is_up:
             failed = exit_.kind""",
                 """\
-        if self.is_up and trio.current_time() > born:
+        if self.is_up and trio.current_time() > self._born:
             failed = exit_.kind""",
             ),
         ),
@@ -306,12 +305,12 @@ PLANTED = [
             ),
             Change(
                 ROLE,
-                "        child, nursery = self.child, self._roles.nursery\n",
+                "        child, leash = self.child, self._free\n",
                 """\
         if self._asked:
             self._is_over()
             return
-        child, nursery = self.child, self._roles.nursery
+        child, leash = self.child, self._free
 """,
             ),
             Change(

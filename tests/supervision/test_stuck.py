@@ -349,6 +349,7 @@ async def test_a_stuck_worker_does_not_hold_up_its_pool(ask_freeze: Freezer) -> 
         await wait_all_tasks_blocked()
         with pytest.raises(Rejected, match="app/parts/0 is stuck"):
             await system.find("app/parts", Supervisor).ask(RestartChild("0"))
+        await wait_all_tasks_blocked()
         assert outcomes == ["ActorCrashed at 3"]
         assert [await ref.ask(Life()) for _ in range(3)] == [1, 1, 1]
         await trio.sleep_until(51)
