@@ -148,6 +148,8 @@ class Incarnation(Reader):
             box.life, box.last_exit, box.state = None, exit_, "stopped"
             if not exit_.failed:
                 self.runtime.emit(Stopped(box.path, self.number, exit_))
+            # It has us: in a circle, both would go only with the collector.
+            self.actor = None
         return exit_
 
     async def _end_tasks(self, exit_: Exit) -> None:

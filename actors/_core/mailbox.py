@@ -329,6 +329,8 @@ class Mailbox(Record):
 
     def drop_volatile(self) -> None:
         """An incarnation has ended: what was meant for it alone ends with it."""
+        if not (self.system or self.user or self.waiting):
+            return
         dropped: list[Any] = [item for item in self.system or () if is_volatile(item)]
         if dropped:
             self.system = deque(i for i in self.system or () if not is_volatile(i))

@@ -81,6 +81,9 @@ class Workshop:
         self._closing = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason="its incarnation has ended")
+        elif self._over is None or self._over.is_set():
+            # The incarnation, which has us, would else go only with the collector.
+            self._failed = _nobody
         return self._over
 
     async def _run(self, over: trio.Event) -> None:
@@ -105,6 +108,10 @@ class Workshop:
         finally:
             self._nursery = None
             over.set()
+
+
+def _nobody(_error: Exception) -> None:
+    """There is no task that could fail."""
 
 
 async def _set(event: trio.Event) -> None:

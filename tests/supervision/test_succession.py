@@ -3,6 +3,8 @@ of it there."""
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
 
@@ -134,3 +136,26 @@ async def test_of_a_long_history_an_escalation_tells_the_latest() -> None:
     reason = caught.value.__cause__
     assert isinstance(reason, MaxRestarts)
     assert (reason.failures, len(reason.history)) == (101, 32)
+
+
+async def test_what_has_crashed_goes_without_the_help_of_the_collector() -> None:
+    lives: list[weakref.ref[Part]] = []
+
+    def make() -> Part:
+        part = Part()
+        lives.append(weakref.ref(part))
+        return part
+
+    child = Child("child", make)
+    few = Intensity(10, within=1)
+    gc.disable()
+    try:
+        async with System(child, backoff=AT_ONCE, intensity=few) as system:
+            for _ in range(500):
+                system.ref(child).tell(Crash())
+                await trio.sleep(1)
+            alive = sum(life() is not None for life in lives)
+    finally:
+        gc.enable()
+    assert len(lives) == 501
+    assert alive < 100, "some are remembered, with their failures"
