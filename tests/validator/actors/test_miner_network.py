@@ -33,6 +33,7 @@ from actors.testing.links import (
 from actors.testing.network import NetworkFault
 from actors.testing.schedule import OneAtATime
 from supervision import Child, System
+from tests.validator.dialling import dialling
 from validator.actors.miner import (
     AskMiner,
     MinerAnswered,
@@ -94,7 +95,7 @@ async def asked(host: MinerHost) -> AsyncGenerator[tuple[Network, Ref[MinerClien
         reach = connect(
             VALIDATOR,
             time_ns=now_ns,
-            new_transport=lambda _: network.client()._transport,
+            dial=dialling(network),
         )
         child = Child(
             "client", lambda: MinerClient(MINER, reach, SETTINGS), handler_timeout=500

@@ -7,9 +7,10 @@ of the processor time of each.
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self, cast
 
 import attrs
@@ -47,6 +48,45 @@ class Allowance:
             raise httpx.RemoteProtocolError("more bytes than are read of a response")
 
 
+@attrs.frozen
+class Line:
+    """A connection to a server, on which nothing has been said yet."""
+
+    stream: trio.abc.Stream
+    readable: Callable[[], bool]
+    """Whether something has arrived, or it has ended."""
+    certificate: str | None = None
+    """SHA-256 of what the server has shown, in hexadecimal digits."""
+
+
+Dial = Callable[[str, int], Awaitable[Line]]
+"""Connects to an address, or raises ``OSError`` or ``trio.BrokenResourceError``."""
+
+
+def dial_tls(trust: ssl.SSLContext) -> Dial:
+    """Return what connects by TCP and TLS, and leaves no socket behind if it fails."""
+
+    async def dial(host: str, port: int) -> Line:
+        # No name is to be resolved, and there is but one address to try.
+        tcp = trio.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            await tcp.connect((host, port))
+            tls = trio.SSLStream(
+                trio.SocketStream(tcp),
+                trust,
+                server_hostname=host,
+                https_compatible=True,
+            )
+            await tls.do_handshake()
+        except BaseException:
+            tcp.close()
+            raise
+        der = tls._ssl_object.getpeercert(binary_form=True)
+        return Line(tls, tcp.is_readable, hashlib.sha256(der or b"").hexdigest())
+
+    return dial
+
+
 @attrs.define
 class Transport(httpx.AsyncBaseTransport):
     """Speaks with one server, one exchange at a time, and keeps the connection.
@@ -55,15 +95,17 @@ class Transport(httpx.AsyncBaseTransport):
     behind, whatever an exchange was at. Nothing here has a limit in time.
     """
 
-    _trust: ssl.SSLContext
-    _allowance: Allowance
+    _dial: Dial
+    allowance: Allowance = attrs.field(factory=Allowance, init=False)
+    certificate: str | None = attrs.field(default=None, init=False)
+    """As the server showed it last."""
     _kept: _Connection | None = attrs.field(default=None, init=False)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and read the head of its response."""
         connection, self._kept = self._kept, None
         if connection is not None and not connection.is_fresh():
-            connection.close()
+            await connection.aclose()
             connection = None
         if connection is None:
             connection = await self._connect(request.url.host, request.url.port or 443)
@@ -71,64 +113,40 @@ class Transport(httpx.AsyncBaseTransport):
             await connection.send(request)
             head = await connection.head()
         except BaseException:
-            connection.close()
+            await connection.aclose()
             raise
         return httpx.Response(
             head.status_code,
             headers=list(head.headers),
             stream=_Answer(self, connection),
-            extensions={"network_stream": connection},
         )
 
     async def _connect(self, host: str, port: int) -> _Connection:
-        tcp = await _connected(host, port)
-        tls: trio.SSLStream[trio.SocketStream] = trio.SSLStream(
-            tcp, self._trust, server_hostname=host, https_compatible=True
-        )
         try:
-            await tls.do_handshake()
-        except trio.BrokenResourceError as error:
-            tcp.socket.close()
+            line = await self._dial(host, port)
+        except (OSError, trio.BrokenResourceError) as error:
             raise httpx.ConnectError(_cause(error)) from error
-        except trio.Cancelled:
-            tcp.socket.close()
-            raise
-        return _Connection(tls, tcp, self._allowance)
+        self.certificate = line.certificate
+        return _Connection(line, self.allowance)
 
-    def take_back(self, connection: _Connection) -> None:
+    async def take_back(self, connection: _Connection) -> None:
         """Keep the connection for the next exchange, if it can be used again."""
         if connection.is_done():
             self._kept = connection
         else:
-            connection.close()
+            await connection.aclose()
 
     async def aclose(self) -> None:
         """Close what is kept."""
-        await trio.lowlevel.checkpoint()
         if self._kept is not None:
-            self._kept.close()
-
-
-async def _connected(host: str, port: int) -> trio.SocketStream:
-    """Connect to an address: no name is to be resolved, and there is but one to try."""
-    tcp = trio.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        await tcp.connect((host, port))
-    except OSError as error:
-        tcp.close()
-        raise httpx.ConnectError(str(error)) from error
-    except trio.Cancelled:
-        tcp.close()
-        raise
-    return trio.SocketStream(tcp)
+            await self._kept.aclose()
 
 
 @attrs.define(eq=False)
 class _Connection:
     """One connection, and what HTTP there is on it."""
 
-    _stream: trio.SSLStream[trio.SocketStream]
-    _tcp: trio.SocketStream
+    _line: Line
     _allowance: Allowance
     _http: h11.Connection = attrs.field(
         factory=lambda: h11.Connection(h11.CLIENT), init=False
@@ -150,7 +168,7 @@ class _Connection:
         """Whether the server still keeps it, as far as can be seen."""
         idle = trio.current_time() - self._idle_since
         # What could be read now would be a farewell, or no answer to a question.
-        return idle < KEEP_IDLE and not self._tcp.socket.is_readable()
+        return idle < KEEP_IDLE and not self._line.readable()
 
     async def send(self, request: httpx.Request) -> None:
         """Send it whole; in one piece if it is small."""
@@ -171,7 +189,7 @@ class _Connection:
 
     async def _write(self, data: bytes) -> None:
         try:
-            await self._stream.send_all(data)
+            await self._line.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise httpx.WriteError(_cause(error)) from error
 
@@ -198,19 +216,15 @@ class _Connection:
 
     async def _read(self) -> bytes:
         try:
-            data = bytes(await self._stream.receive_some(AT_ONCE))
+            data = bytes(await self._line.stream.receive_some(AT_ONCE))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise httpx.ReadError(_cause(error)) from error
         self._allowance.spend(len(data))
         return data
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close it at once: nobody waits for a farewell."""
-        self._tcp.socket.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        """What httpx calls it: the only one is the ``ssl_object``."""
-        return self._stream._ssl_object if info == "ssl_object" else None
+        await trio.aclose_forcefully(self._line.stream)
 
 
 @attrs.frozen
@@ -230,7 +244,7 @@ class _Answer(httpx.AsyncByteStream):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        self._transport.take_back(self._connection)
+        await self._transport.take_back(self._connection)
 
 
 def _cause(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import ssl
 import time
@@ -13,7 +12,6 @@ from collections.abc import (
     Collection,
 )
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import cast
 
 import attrs
@@ -23,7 +21,7 @@ import trio
 from validator.adapters.fiber import addresses, wire
 from validator.adapters.fiber.crypto import Hotkey, SymmetricKey
 from validator.adapters.fiber.session import Session
-from validator.adapters.fiber.streams import Allowance, Pieces, Transport, Whole
+from validator.adapters.fiber.streams import Dial, Pieces, Transport, Whole, dial_tls
 from validator.adapters.fiber.wire import Request, Response
 from validator.domain.answers import FailureKind
 from validator.domain.metagraph import Miner
@@ -39,16 +37,11 @@ MAX_PIECES = 1_000
 AT_ONCE = 16
 """Pieces that are read without letting others run."""
 
-CLOSE_WITHIN = 1.0
-"""Seconds that closing a connection may take."""
-
 ENCRYPTING = 2
 """Threads that encrypt large questions: more would keep the event loop waiting."""
 
 HEADS_LIMIT = 64_000
 """Bytes before the body of a response: its headers, and responses that go before it."""
-
-NewTransport = Callable[[Allowance], httpx.AsyncBaseTransport]
 
 
 def connect(
@@ -56,7 +49,7 @@ def connect(
     *,
     allowed: Collection[addresses.Network] = (),
     time_ns: Callable[[], int] = time.time_ns,
-    new_transport: NewTransport | None = None,
+    dial: Dial | None = None,
 ) -> Connect:
     """Return the port through which ``hotkey`` talks to miners.
 
@@ -73,25 +66,21 @@ def connect(
         allowed: networks that are not public and in which miners are asked all the
             same, such as ``addresses.LOOPBACK``.
         time_ns: Unix time in ns, for the nonces; miners refuse a clock 120 s off.
-        new_transport: makes what carries each connection; for simulated networks.
+        dial: connects to an address, by TLS if there is none; for simulated networks.
     """
-    if new_transport is None:
-        new_transport = partial(Transport, _trust_anybody())
+    if dial is None:
+        dial = dial_tls(_trust_anybody())
     encrypting = trio.CapacityLimiter(ENCRYPTING)
 
     @asynccontextmanager
     async def connection(miner: Miner) -> AsyncGenerator[MinerConnection]:
         refusal = addresses.refusal(miner.ip, allowed)
-        allowance = Allowance()
-        transport = new_transport(allowance)
+        transport = Transport(dial)
         session = Session(hotkey, miner.hotkey)
         try:
-            yield _Connection(
-                transport, allowance, session, miner, refusal, time_ns, encrypting
-            )
+            yield _Connection(transport, session, miner, refusal, time_ns, encrypting)
         finally:
-            with trio.move_on_after(CLOSE_WITHIN, shield=True):
-                await transport.aclose()
+            await transport.aclose()
 
     return connection
 
@@ -104,8 +93,7 @@ class _Stale(MinerError):
 class _Connection:
     """A session and what carries it."""
 
-    _transport: httpx.AsyncBaseTransport
-    _allowance: Allowance
+    _transport: Transport
     _session: Session
     _miner: Miner
     _refusal: str | None
@@ -116,8 +104,6 @@ class _Connection:
     # Whether the exchange before ended well, so that its connection may be used again.
     _kept: bool = False
     _urls: dict[str, httpx.URL] = attrs.field(factory=dict[str, httpx.URL])
-    # Whose certificate was looked at last: it is a new one only on a new connection.
-    _tls: object = None
 
     @property
     def has_key(self) -> bool:
@@ -155,7 +141,7 @@ class _Connection:
         if self._refusal is not None:
             raise MinerError("forbidden_address", self._refusal)
         kept, self._kept = self._kept, False
-        self._allowance.left = HEADS_LIMIT
+        self._transport.allowance.left = HEADS_LIMIT
         try:
             response = await self._transport.handle_async_request(self._http(request))
         except httpx.TransportError as error:
@@ -164,13 +150,13 @@ class _Connection:
             raise (_Stale if stale else MinerError)(kind, detail) from error
         try:
             self._look_at(response)
-            self._allowance.left = HEADS_LIMIT + 2 * limit  # twice: chunks have heads
+            # Twice: chunks have heads.
+            self._transport.allowance.left = HEADS_LIMIT + 2 * limit
             body = await _read(response, limit)
         except httpx.TransportError as error:
             raise MinerError(*_failure(error)) from error
         finally:
-            with trio.move_on_after(CLOSE_WITHIN, shield=True):
-                await response.aclose()
+            await response.aclose()
         self._kept = True
         return Response(response.status_code, body)
 
@@ -190,8 +176,6 @@ class _Connection:
             stream=Whole(request.body)
             if large is None
             else Pieces(large, self._encrypting),
-            # None: the caller's scope limits the whole exchange.
-            extensions={"timeout": {}},
         )
 
     def _url(self, text: str) -> httpx.URL:
@@ -201,12 +185,9 @@ class _Connection:
 
     def _look_at(self, response: httpx.Response) -> None:
         """Remember what the response shows of its server; it cannot go wrong."""
-        stream = response.extensions.get("network_stream")
-        tls = None if stream is None else stream.get_extra_info("ssl_object")
-        if tls is not None and tls is not self._tls:
-            der = cast("bytes", tls.getpeercert(binary_form=True) or b"")
-            shown = hashlib.sha256(der).hexdigest()
-            self._tls, self.seen = tls, attrs.evolve(self.seen, certificate=shown)
+        shown = self._transport.certificate
+        if shown != self.seen.certificate:
+            self.seen = attrs.evolve(self.seen, certificate=shown)
         try:
             theirs = wire.parse_date(response.headers.get("date", ""))
         except wire.WireError:
@@ -220,30 +201,22 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
         raise MinerError("malformed", "the answer is compressed, unasked")
     body = bytearray()
     pieces = 0
-    # Leaving the loop would abandon the generators of httpx, one inside the other, to
-    # the garbage collector; a cancellation ends the innermost first, and so all.
-    with trio.CancelScope() as enough:
-        async for chunk in cast("AsyncIterable[bytes]", response.stream):
-            body += chunk
-            pieces += 1
-            if pieces % AT_ONCE == 0:
-                # Thousands that have arrived at once must not keep everybody else
-                # waiting. Shielded: what is cancelled has to be inside httpx.
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            if len(body) > limit or pieces > MAX_PIECES:
-                enough.cancel()
-    if len(body) > limit:
-        raise MinerError("malformed", f"an answer of more than {limit} bytes")
-    if pieces > MAX_PIECES:
-        raise MinerError("malformed", f"an answer in more than {MAX_PIECES} pieces")
+    async for chunk in cast("AsyncIterable[bytes]", response.stream):
+        body += chunk
+        pieces += 1
+        if len(body) > limit:
+            raise MinerError("malformed", f"an answer of more than {limit} bytes")
+        if pieces > MAX_PIECES:
+            raise MinerError("malformed", f"an answer in more than {MAX_PIECES} pieces")
+        if pieces % AT_ONCE == 0:
+            # Thousands that have arrived at once must not keep everybody else waiting.
+            await trio.lowlevel.checkpoint()
     return bytes(body)
 
 
 def _failure(error: httpx.TransportError) -> tuple[FailureKind, str]:
     detail = f"{type(error).__name__} {ascii(str(error))[1:-1][:100]}".rstrip()
-    # httpx calls it a protocol error, too, if the connection ends without an answer.
-    broken = "disconnected without sending" in detail
-    if isinstance(error, httpx.ProtocolError) and not broken:
+    if isinstance(error, httpx.ProtocolError):
         return "malformed", detail
     return "unreachable", detail
 

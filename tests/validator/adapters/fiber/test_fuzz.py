@@ -18,6 +18,7 @@ from hypothesis import example, given, settings, strategies as st
 from trio.testing import MockClock
 
 from actors.testing import Network, NetworkStream
+from tests.validator.dialling import dialling
 from validator.adapters.fiber import wire
 from validator.adapters.fiber.crypto import (
     CryptoError,
@@ -179,9 +180,7 @@ def test_whatever_a_server_says_the_exchange_ends_as_the_miners_failure(
     async def ask() -> None:
         async with Network() as network:
             network.listen(MINER.ip, MINER.port, speak)
-            reach = connect(
-                VALIDATOR, new_transport=lambda _: network.client()._transport
-            )
+            reach = connect(VALIDATOR, dial=dialling(network))
             async with reach(MINER) as connection:
                 with trio.move_on_after(30):
                     with pytest.raises(MinerError):
