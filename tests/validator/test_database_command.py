@@ -169,6 +169,17 @@ def test_a_schema_name_may_be_a_word_of_sql(db: Any, none: str) -> None:
     execute(none, 'DROP SCHEMA "select" CASCADE', "SELECT 1")
 
 
+@pytest.mark.parametrize("word", ["check", "upgrade"])
+def test_that_a_table_is_gone_is_told(db: Any, none: str, word: str) -> None:
+    db("upgrade", "--dsn", none)
+    execute(none, f"DROP TABLE {SCHEMA}.scores, {SCHEMA}.soil_images", "SELECT 1")
+
+    code, line = db(word, "--dsn", none)
+
+    assert (code, "not as this program left it" in line) == (2, True)
+    assert "there is no table scores, soil_images" in line
+
+
 def test_a_schema_that_somebody_has_changed_is_left_alone(db: Any, none: str) -> None:
     db("upgrade", "--dsn", none)
     execute(

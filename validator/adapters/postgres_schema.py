@@ -55,15 +55,18 @@ async def look(
 
     Raises:
         SchemaRefused: it is another product's or of a newer program, rights are
-            missing, or the server takes no writes.
+            missing, tables are gone, or the server takes no writes.
     """
-    recorded = await _recorded(connection, schema)
+    steps, recorded = migrations(), await _recorded(connection, schema)
     await _check_rights(connection, schema, exists=recorded is not None)
     try:
-        missing = pending(migrations(), {} if fresh else recorded or {})
+        missing = pending(steps, {} if fresh else recorded or {})
     except SchemaConflict as error:
         raise SchemaRefused(str(error)) from None
-    return SchemaState(max(recorded or {0: ""}), missing)
+    state = SchemaState(max(recorded or {0: ""}), missing)
+    if not fresh:
+        await _check_tables(connection, schema, state.version, steps)
+    return state
 
 
 async def prepare(connection: Connection, schema: str, *, fresh: bool) -> SchemaState:
@@ -152,10 +155,7 @@ async def _change(
         asyncpg.IntegrityConstraintViolationError,
     ) as error:
         reason = str(error).partition("\n")[0]
-        raise SchemaRefused(
-            f"schema {schema!r} is not as this program left it at migration "
-            f"{state.version} ({reason}); restore a backup or use another schema"
-        ) from None
+        raise _changed(schema, state.version, reason) from None
 
 
 async def _check_rights(connection: Connection, schema: str, *, exists: bool) -> None:
@@ -179,6 +179,26 @@ async def _check_rights(connection: Connection, schema: str, *, exists: bool) ->
         raise SchemaRefused(
             f"rights are missing: may not read and write {denied} in schema {schema!r}"
         )
+
+
+async def _check_tables(
+    connection: Connection, schema: str, version: int, steps: Sequence[Migration]
+) -> None:
+    gone = await connection.fetchval(
+        "SELECT string_agg(made, ', ' ORDER BY made) FROM unnest($2::text[]) AS made "
+        "LEFT JOIN pg_tables ON schemaname = $1 AND tablename = made "
+        "WHERE tablename IS NULL",
+        *(schema, [table for step in steps[:version] for table in step.tables]),
+    )
+    if gone:
+        raise _changed(schema, version, f"there is no table {gone}")
+
+
+def _changed(schema: str, version: int, reason: str) -> SchemaRefused:
+    return SchemaRefused(
+        f"schema {schema!r} is not as this program left it at migration {version} "
+        f"({reason}); restore a backup or use another schema"
+    )
 
 
 async def _recorded(connection: Connection, schema: str) -> Mapping[int, str] | None:

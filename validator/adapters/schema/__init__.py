@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
@@ -25,6 +26,11 @@ class Migration:
     def digest(self) -> str:
         """SHA-256 of the text, in hex: what was applied is what stands here."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The names of those it makes."""
+        return re.findall(r"^CREATE TABLE (\w+)", self.sql, re.MULTILINE)
 
 
 def migrations() -> tuple[Migration, ...]:
