@@ -41,6 +41,7 @@ from supervision import (
     Metrics,
     ResetBreaker,
     ShutdownStuck,
+    Standby,
     StartChild,
     StopChild,
     Supervisor,
@@ -553,6 +554,27 @@ async def a_pool(world: World) -> None:
                 nursery.start_soon(ask, world, system.ref(pool), Do(number, 0.1), 0.35)
 
 
+class Latecomer(Worker, Standby):
+    """Takes a moment to get ready."""
+
+    ready = False
+
+    async def get_ready(self) -> None:
+        await trio.sleep(0.1)
+        self.ready = True
+
+
+async def a_pool_that_stands_by(world: World) -> None:
+    pool = pool_of(Child("pool", lambda: Latecomer(world, 0), mailbox=1), size=2)
+    system = make_system(world, pool, shutdown=1)
+    async with scene(world), system:
+        world.offer("hurry", system.hurry)
+        async with trio.open_nursery() as nursery:
+            world.offer("askers", nursery.cancel_scope.cancel)
+            for number in range(3):
+                nursery.start_soon(ask, world, system.ref(pool), Do(number, 0.1), 0.35)
+
+
 async def a_guarded_actor(world: World) -> None:
     well = trio.Event()
 
@@ -664,6 +686,7 @@ SCENES: list[Scene] = [
     a_tree_that_has_no_time_to_end,
     children_that_come_and_go,
     a_pool,
+    a_pool_that_stands_by,
     a_guarded_actor,
     what_does_not_end,
     what_does_not_start,
