@@ -71,11 +71,11 @@ async def crashes(size: int) -> AsyncIterator[Operate]:
 
 def restart_rows() -> Iterator[Row]:
     """The first two, which share what they measure."""
-    small = {str(n): Case(partial(crashes, n), n) for n in (100, 1_000)}
+    small = {str(n): Case(partial(crashes, n), max(n, 300)) for n in (100, 1_000)}
     if pykka_is_there := find_spec("pykka") is not None:
         from benchmarks import pykka_cases  # noqa: PLC0415 - needs an extra
 
-        small["pykka"] = Case(pykka_cases.restart, 100)
+        small["pykka"] = Case(pykka_cases.restart, 300)
     spent = measure(small, rounds=9)
     large = measure({"10000": Case(partial(crashes, 10_000), 10_000)}, rounds=3)
     found = {**spent.rounds, **large.rounds}
