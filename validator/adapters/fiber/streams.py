@@ -81,7 +81,7 @@ def dial_tls(trust: ssl.SSLContext) -> Dial:
         except BaseException:
             tcp.close()
             raise
-        der = tls._ssl_object.getpeercert(binary_form=True)
+        der = tls.getpeercert(binary_form=True)
         return Line(tls, tcp.is_readable, hashlib.sha256(der or b"").hexdigest())
 
     return dial
