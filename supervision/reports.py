@@ -19,7 +19,7 @@ REMEMBERED = 32
 class MaxRestarts(Exception):
     """A supervisor gave up: more restarts than its intensity allows.
 
-    ``failures`` is how many there were; ``history`` holds the last `REMEMBERED` exits
+    ``failures`` is how many there were; ``history`` holds the last 32 exits
     that were charged, oldest first; ``__cause__`` is the failure of the last.
     """
 
