@@ -140,7 +140,7 @@ class Incarnation(Reader):
                 await self._end_tasks(exit_)  # noqa: ASYNC102 - shielded
             self.workshop.close()
             if not exit_.failed:
-                self.leash.let_go()
+                self.leash.let_go()  # or its own cancellation would be taken for that
                 if trio.current_effective_deadline() <= self.runtime.now():
                     # It had meant to stop, and was cancelled from outside meanwhile.
                     exit_ = attrs.evolve(exit_, kind="killed")

@@ -1,8 +1,8 @@
 """What carries the bytes to a miner: sockets, TLS, HTTP, and the bodies of requests.
 
 HTTP is h11 on a trio stream. The pool of httpx is made for many exchanges with many
-servers at once; here is one server, and one exchange at a time, and the pool took half
-of the processor time of each.
+servers at once; here is one server, and one exchange at a time, and the pool took a
+quarter of a round's processor time.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ HANDSHAKE_LIMIT = 16_000
 MAX_PIECES = 1_000
 """Pieces that an answer may come in: each costs us far more than the miner."""
 
-AT_ONCE = 16
+PIECES_AT_ONCE = 16
 """Pieces that are read without letting others run."""
 
 ENCRYPTING = 2
@@ -208,7 +208,7 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
             raise MinerError("malformed", f"an answer of more than {limit} bytes")
         if pieces > MAX_PIECES:
             raise MinerError("malformed", f"an answer in more than {MAX_PIECES} pieces")
-        if pieces % AT_ONCE == 0:
+        if pieces % PIECES_AT_ONCE == 0:
             # Thousands that have arrived at once must not keep everybody else waiting.
             await trio.lowlevel.checkpoint()
     return bytes(body)
