@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import attrs
@@ -9,15 +10,15 @@ import pytest
 import trio
 from troubled import TUNING, TroubledStore, _at_once, of, serving
 
+from actors import Rejected
 from actors.events import Event
 from supervision import Metrics
 from supervision.events import Waited
 from validator.actors.questions import (
     KnownMiners,
 )
-from validator.ports import (
-    ConnectionLost,
-)
+from validator.domain.metagraph import Miner
+from validator.ports import ConnectionLost
 
 
 async def test_connections_come_with_the_load_and_five_stay(
@@ -147,3 +148,24 @@ async def test_how_long_was_waited_for_a_connection_is_measured(
     waits = of(Waited, events)
     assert {event.what for event in waits} == {"connections"}
     assert len(waits) == 2
+
+
+class Deadly(TroubledStore):
+    """A database whose connections die of a question."""
+
+    killed = 0
+
+    async def miners(self) -> Sequence[Miner]:
+        self.killed += 1
+        raise ConnectionLost("the server has died of it")
+
+
+async def test_a_question_that_kills_each_connection_is_given_up_after_five(
+    events: list[Event],
+) -> None:
+    store = Deadly()
+    async with serving(store, events) as client:
+        with pytest.raises(Rejected, match="died of it") as caught:
+            await client.ask(KnownMiners(), timeout=1000)
+        assert isinstance(caught.value.__cause__, ConnectionLost)
+        assert store.killed == 5
