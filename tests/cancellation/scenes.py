@@ -1,37 +1,39 @@
-"""Programs that use all that can be awaited, and what holds of each of their runs."""
+"""Programs that use all that can be awaited."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from typing import Any, ClassVar, Literal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 
-import attrs
 import trio
+from players import (
+    Blip,
+    Crash,
+    Do,
+    DoLater,
+    DoWhileWanted,
+    Get,
+    Note,
+    PassOn,
+    Quick,
+    Quiet,
+    Stubborn,
+    Tick,
+    Worker,
+    reader,
+)
+from seen import ask, make_system, scene
 
 from actors import (
-    Actor,
-    ActorCrashed,
-    ActorError,
-    ActorGone,
-    Ask,
-    AskTimeout,
-    Deferred,
-    Exit,
-    Inbox,
-    MailboxFull,
     Ref,
     Rejected,
-    Tell,
-    function_actor,
     open_actor,
 )
-from actors.events import Cleaned, Event, Failed, Started
-from actors.testing import Trace, World
+from actors.events import Started
+from actors.testing import World
 from supervision import (
     Backoff,
-    BreakerOpen,
     BreakerPolicy,
     Breakers,
     Child,
@@ -58,320 +60,6 @@ from supervision.roles import STARTS
 from supervision.watchdog import GetOpenFiles
 
 Scene = Callable[[World], Awaitable[None]]
-
-# -- what is seen ---------------------------------------------------------------------
-
-
-@attrs.frozen
-class Asked(Event):
-    number: int
-
-
-@attrs.frozen
-class Handled(Event):
-    """A handler has begun with a question."""
-
-    number: int
-
-
-@attrs.frozen
-class Outcome(Event):
-    """How a question has ended for whoever asked it."""
-
-    number: int
-    executed: Literal["once", "never", "perhaps"]
-
-
-@attrs.frozen
-class Made(Event):
-    """Something was made that has to be put away."""
-
-    what: str
-
-
-@attrs.frozen
-class PutAway(Event):
-    what: str
-
-
-def check(trace: Trace) -> None:
-    """What holds however a program is cancelled."""
-    _every_question_has_one_outcome(trace)
-    _every_life_is_cleaned_up_once_and_alone(trace)
-    made = Counter((e.path, e.what) for e in trace.events(Made))
-    away = Counter((e.path, e.what) for e in trace.events(PutAway))
-    assert made == away, "what was made has to be put away, once"
-
-
-def _every_question_has_one_outcome(trace: Trace) -> None:
-    handled = Counter(e.number for e in trace.events(Handled))
-    outcomes = trace.events(Outcome)
-    asked = [e.number for e in trace.events(Asked)]
-    assert sorted(e.number for e in outcomes) == sorted(asked)
-    for outcome in outcomes:
-        times = handled[outcome.number]
-        allowed = {"once": [1], "never": [0], "perhaps": [0, 1]}[outcome.executed]
-        assert times in allowed, f"{outcome}, and was handled {times} times"
-
-
-def _every_life_is_cleaned_up_once_and_alone(trace: Trace) -> None:
-    lives: dict[str, int] = {}
-    cleaned: Counter[tuple[str, int]] = Counter()
-    started: set[tuple[str, int]] = set()
-    for entry in trace:
-        match entry.event:
-            case Started(path, number):
-                assert path not in lives, f"{path} lives twice"
-                lives[path] = number
-                started.add((path, number))
-            case Cleaned(path, number):
-                cleaned[path, number] += 1
-                lives.pop(path, None)
-            case _:
-                pass
-    assert not lives, f"{lives} were never cleaned up"
-    assert max(cleaned.values(), default=1) == 1
-    assert started <= set(cleaned)
-
-
-async def ask(
-    world: World, ref: Ref[Any], question: Any, timeout: float | None = None
-) -> None:
-    """Ask, and note how it ends."""
-    number = question.number
-    world.trace(Asked(ref.path, number))
-    executed: Literal["once", "never", "perhaps"] = "perhaps"
-    try:
-        reply = await ref.ask(question, timeout=timeout)
-        assert reply == number
-        executed = "once"
-    except (ActorGone, MailboxFull, BreakerOpen):
-        executed = "never"
-    except AskTimeout as error:
-        executed = "perhaps" if error.started else "never"
-    except (ActorCrashed, Rejected):
-        pass
-    finally:
-        world.trace(Outcome(ref.path, number, executed))
-
-
-@attrs.frozen
-class Completed(Event):
-    """A scene has come to its end: undisturbed, all of them do."""
-
-
-@asynccontextmanager
-async def scene(world: World) -> AsyncGenerator[None]:
-    """An actor that is gone, or a system that was told to hurry, is no surprise."""
-    try:
-        yield
-        world.trace(Completed(""))
-    except* (ActorError, Rejected, SystemFailed, Crashing):
-        pass
-
-
-def make_system(world: World, *children: Child[Any], **kwargs: Any) -> System:
-    """A system that is part of the world."""
-    return System(*children, on_event=[world.trace], random=world.random, **kwargs)
-
-
-# -- who is in it ---------------------------------------------------------------------
-
-
-class Crashing(Exception):
-    """On purpose."""
-
-
-@attrs.frozen
-class Do(Ask["Worker", int]):
-    number: int
-    seconds: float = 0.0
-
-
-@attrs.frozen
-class DoWhileWanted(Ask["Worker", int]):
-    abandon: ClassVar[Literal["finish", "cancel"]] = "cancel"
-    number: int
-    seconds: float = 0.0
-
-
-@attrs.frozen
-class DoLater(Ask["Worker", int]):
-    number: int
-    seconds: float = 0.0
-
-
-@attrs.frozen
-class PassOn(Ask["Worker", int]):
-    """Ask somebody else, and tell it something, before answering."""
-
-    number: int
-    to: Ref[Worker]
-
-
-@attrs.frozen
-class Note(Tell["Worker | Quiet | Stubborn"]):
-    seconds: float = 0.0
-
-
-@attrs.frozen
-class Crash(Tell["Worker"]):
-    system: ClassVar[bool] = True
-
-
-class Worker(Actor):
-    """Has things to put away, and answers in every way there is."""
-
-    def __init__(self, world: World, start: float = 0.1) -> None:
-        self._world = world
-        self._start = start
-
-    def _emit(self, kind: type[Made | PutAway], what: str) -> None:
-        self._world.trace(kind(f"{self.ctx.me.path}#{self.ctx.incarnation}", what))
-
-    async def started(self) -> None:
-        self._emit(Made, "step")
-        self.ctx.cleanup("step", self._put_away)
-        await self.ctx.enter(self._held())
-        await self.ctx.start(self._beside)
-        (self.ctx.temp_dir() / "file").write_text("x")
-        await trio.sleep(self._start)
-
-    async def run(self) -> None:
-        with self.ctx.subscribe(Started, Failed) as events:
-            async for _ in events:
-                await trio.lowlevel.checkpoint()
-
-    async def stopping(self, exit_: Exit) -> None:
-        await trio.sleep(0.1)
-
-    async def _put_away(self) -> None:
-        self._emit(PutAway, "step")
-        await trio.lowlevel.checkpoint()
-
-    @asynccontextmanager
-    async def _held(self) -> AsyncGenerator[None]:
-        self._emit(Made, "held")
-        try:
-            await trio.lowlevel.checkpoint()
-            yield
-        finally:
-            self._emit(PutAway, "held")
-
-    async def _beside(self, *, task_status: trio.TaskStatus[None]) -> None:
-        await trio.lowlevel.checkpoint()
-        task_status.started()
-        await trio.sleep_forever()
-
-    def _begin(self, number: int) -> None:
-        self._world.trace(Handled(self.ctx.me.path, number))
-
-    @Do.handled
-    async def do(self, m: Do) -> int:
-        self._begin(m.number)
-        async with self.ctx.operation("do", soft=0.5, hard=5):
-            await trio.sleep(m.seconds)
-        return m.number
-
-    @DoWhileWanted.handled
-    async def do_while_wanted(self, m: DoWhileWanted) -> int:
-        self._begin(m.number)
-        await trio.sleep(m.seconds)
-        return m.number
-
-    @DoLater.handled
-    def do_later(self, m: DoLater) -> Deferred[int]:
-        self._begin(m.number)
-
-        async def work() -> int:
-            await trio.sleep(m.seconds)
-            return m.number
-
-        return self.ctx.defer(work)
-
-    @PassOn.handled
-    async def pass_on(self, m: PassOn) -> int:
-        self._begin(m.number)
-        for _ in range(3):
-            await m.to.send(Note(0.1))
-        await ask(self._world, m.to, Do(m.number + 100, 0.1), timeout=5)
-        return m.number
-
-    @Note.handled
-    async def note(self, m: Note) -> None:
-        await trio.sleep(m.seconds)
-
-    @Crash.handled
-    def crash(self, m: Crash) -> None:
-        raise Crashing
-
-
-class Quiet(Actor):
-    """Has neither a start nor an end of its own, only a handler."""
-
-    @Note.handled
-    async def note(self, m: Note) -> None:
-        await trio.sleep(m.seconds)
-
-
-@attrs.frozen
-class Blip(Tell["Quick"]):
-    pass
-
-
-class Quick(Actor):
-    @Blip.handled
-    def blip(self, m: Blip) -> None:
-        pass
-
-
-@attrs.frozen
-class Tick(Tell["Reader"]):
-    pass
-
-
-@attrs.frozen
-class Get(Ask["Reader", int]):
-    number: int
-
-
-class Reader:
-    """The protocol of a function."""
-
-
-@function_actor
-async def reader(inbox: Inbox[Reader], world: World) -> None:
-    slow = inbox.ctx.find("app/slow", Quiet)
-    await trio.sleep(0.1)
-    await inbox.receive(Tick)
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(slow.send, Note(0.1))
-    async for envelope in inbox:
-        if isinstance(envelope.message, Get):
-            world.trace(Handled(inbox.ctx.me.path, envelope.message.number))
-            await trio.sleep(0.1)
-            envelope.reply(envelope.message.number)
-
-
-class Stubborn(Actor):
-    """Shields itself for a while: in its start, or in a handler."""
-
-    def __init__(self, start: float, handler: float) -> None:
-        self._start = start
-        self._handler = handler
-
-    async def started(self) -> None:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(self._start)
-
-    @Note.handled
-    async def note(self, m: Note) -> None:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(self._handler)
-
-
-# -- the scenes -----------------------------------------------------------------------
 
 
 async def one_actor(world: World) -> None:

@@ -8,14 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from scenes import (
-    SCENES,
-    Completed,
-    Scene,
-    a_comprehensive_cleanup,
-    a_process,
-    check,
-)
+from scenes import SCENES, Scene, a_comprehensive_cleanup, a_process
+from seen import Completed, check
 
 import actors
 from actors.testing import CancelReport, explore_cancellation, simulate
