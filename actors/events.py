@@ -5,6 +5,8 @@ events is the order of decisions. Sinks are plain functions: they must not block
 and cannot fail the runtime. Logs, metrics and test oracles are sinks of this one
 stream; applications add events of their own by subclassing :class:`Event`.
 """
+# Without slots, as those of a frozen class are set one by one through a method of
+# ``object``: that would be a twentieth of the cost of a restart, which makes seven.
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import attrs
 from actors._core.exits import Exit
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Event:
     """Base of all events."""
 
@@ -27,14 +29,14 @@ class Event:
 Sink = Callable[[Event], None]
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Started(Event):
     """An incarnation has finished ``started()`` and serves its mailbox."""
 
     incarnation: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Failed(Event):
     """An incarnation has failed; its cleanup has not begun yet."""
 
@@ -42,7 +44,7 @@ class Failed(Event):
     exit: Exit
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Stopped(Event):
     """An incarnation has ended without failing; its cleanup is over."""
 
@@ -50,7 +52,7 @@ class Stopped(Event):
     exit: Exit
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Cleaned(Event):
     """The cleanup of an incarnation is over: which of its steps did what."""
 
@@ -61,7 +63,7 @@ class Cleaned(Event):
     """Steps that were cut off, or never got a turn, because the budget ran out."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class TempFilesRemoved(Event):
     """The temporary directory of an incarnation was removed, with files in it."""
 
@@ -76,7 +78,7 @@ DeadLetterReason = Literal["gone", "overflow", "unhandled", "volatile", "crashed
 unhandled: no handler; volatile: its incarnation ended; crashed: its handler failed."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class DeadLetter(Event):
     """A told message will not be handled, and nobody is waiting to be told so."""
 
@@ -84,14 +86,14 @@ class DeadLetter(Event):
     reason: DeadLetterReason
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class LateReply(Event):
     """A handler answered after its asker had gone."""
 
     message: object
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class MailboxHigh(Event):
     """The mailbox is full: senders wait, or their messages are refused."""
 
@@ -99,7 +101,7 @@ class MailboxHigh(Event):
     capacity: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class MailboxNormal(Event):
     """A mailbox that was full has been drained to half of its capacity."""
 
@@ -107,7 +109,7 @@ class MailboxNormal(Event):
     capacity: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class OperationStarted(Event):
     """``Context.operation`` was entered."""
 
@@ -116,7 +118,7 @@ class OperationStarted(Event):
     """What the process used then, as the runtime's ``measure`` read it; or None."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class OperationSlow(Event):
     """An operation has exceeded its soft limit; it goes on."""
 
@@ -133,7 +135,7 @@ class OperationSlow(Event):
 OperationOutcome = Literal["completed", "failed", "timed out", "cancelled"]
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class OperationEnded(Event):
     """``Context.operation`` was left."""
 
@@ -143,7 +145,7 @@ class OperationEnded(Event):
     resources: object = None
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Frozen(Event):
     """Work was cancelled, and has not ended within the cleanup budget of its actor.
 

@@ -1,4 +1,5 @@
 """What supervisors report, beside the events of ``actors.events``."""
+# Without slots for the reason given there.
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ Decision = Literal[
 shut down, give up: the supervisor itself ends, without or with a failure."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Crashed(Event):
     """The report of one crash: an incarnation that failed, or did not start.
 
@@ -40,7 +41,7 @@ class Crashed(Event):
     decision: Decision
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class BackingOff(Event):
     """The child will be started again after a delay."""
 
@@ -51,14 +52,14 @@ class BackingOff(Event):
     """Seconds."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Restarted(Event):
     """A new incarnation of the child is up."""
 
     incarnation: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class StartTimedOut(Event):
     """The child did not finish ``started()`` within its limit."""
 
@@ -66,7 +67,7 @@ class StartTimedOut(Event):
     seconds: float
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Escalated(Event):
     """The supervisor at ``path`` gives up: too many restarts."""
 
@@ -78,7 +79,7 @@ class Escalated(Event):
     """The last events of the supervisor and of all below it, oldest first."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Stuck(Event):
     """The child neither stopped nor let itself be cancelled within its budgets.
 
@@ -92,7 +93,7 @@ class Stuck(Event):
     """Where it hangs: one ``file:line function`` per frame, outermost first."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ShutdownStuck(Event):
     """A system could not end within its ``shutdown`` seconds.
 
@@ -103,7 +104,7 @@ class ShutdownStuck(Event):
     """Who would not die, and where each hangs."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class BreakerOpened(Event):
     """Circuit breaker triggered: calls of this key are refused for a while.
 
@@ -123,14 +124,14 @@ class BreakerOpened(Event):
     last_failure: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class BreakerHalfOpen(Event):
     """The wait is over: some calls are let through to see how they fare."""
 
     key: Hashable
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class BreakerClosed(Event):
     """Recovered, or reset by hand: calls go through again."""
 
@@ -138,7 +139,7 @@ class BreakerClosed(Event):
     reason: Reason
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class BreakerRefused(Event):
     """Calls were refused.
 
@@ -150,7 +151,7 @@ class BreakerRefused(Event):
     """How many since the last time this was told."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Waited(Event):
     """Somebody waited for what others had: a connection, a permit. It is over now."""
 
@@ -158,7 +159,7 @@ class Waited(Event):
     seconds: float
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Contended(Event):
     """Too many wait for one thing; told when it begins.
 
@@ -171,7 +172,7 @@ class Contended(Event):
     """How many waited, on average since the last look."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class LeftOver(Event):
     """Something was found that an earlier cleanup of the actor should have removed."""
 
@@ -179,7 +180,7 @@ class LeftOver(Event):
     count: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class CleanupStarted(Event):
     """A comprehensive cleanup of an actor, and of all below it, has begun.
 
@@ -188,7 +189,7 @@ class CleanupStarted(Event):
     """
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class GarbageCollected(Event):
     """Python's garbage was collected, as a step of a comprehensive cleanup."""
 
@@ -198,7 +199,7 @@ class GarbageCollected(Event):
     """For how long that stopped the whole process."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class CleanupCompleted(Event):
     """A comprehensive cleanup is over; nothing is left of what ran before it.
 
@@ -207,7 +208,7 @@ class CleanupCompleted(Event):
     """
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class HighMemory(Event):
     """Memory was over the previous peak of the operation by more than half.
 
@@ -220,7 +221,7 @@ class HighMemory(Event):
     previous_peak: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class LoopBlocked(Event):
     """The event loop was blocked, and is running again.
 
@@ -236,7 +237,7 @@ class LoopBlocked(Event):
     stack: Sequence[str]
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Summary(Event):
     """How the whole tree is; reported at regular intervals."""
 

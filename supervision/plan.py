@@ -1,4 +1,5 @@
 """What a supervisor tells its planner, and what it is told to do: frozen values."""
+# Without slots for the reason given in ``actors.events``.
 
 from __future__ import annotations
 
@@ -11,21 +12,21 @@ from supervision.specs import Child
 # -- what happens -------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ChildStarted:
     """The child is up."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class StartFailed:
     """The child did not start, and nothing of it is left."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ChildExited:
     """The child ended although nobody had asked it to.
 
@@ -36,14 +37,14 @@ class ChildExited:
     failed: bool
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ChildStopped:
     """A `Stop` has been carried out: nothing of the child is left."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ChildStuck:
     """The child cannot be ended: its task neither stops nor lets itself be cancelled.
 
@@ -53,14 +54,19 @@ class ChildStuck:
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class ChildAdded:
     """A further child is to be started, after all others; if it fails, forget it."""
 
     child: Child[Any]
 
+    @property
+    def name(self) -> str:
+        """That of the child."""
+        return self.child.name
 
-@attrs.frozen
+
+@attrs.frozen(slots=False)
 class RestartRequested:
     """A child is to be started: at once, and if it is up, stopped before.
 
@@ -70,7 +76,7 @@ class RestartRequested:
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class StopRequested:
     """A child is to be stopped until a request, or the restart of its group.
 
@@ -95,7 +101,7 @@ Event = (
 # -- what to do ---------------------------------------------------------------------
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Start:
     """Start the child, and report `ChildStarted` or `StartFailed`."""
 
@@ -104,7 +110,7 @@ class Start:
     """Back off first, for the so-many-th restart counted from 0; None: at once."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Stop:
     """Stop the child, its start or the backoff before it; report `ChildStopped`."""
 
@@ -113,21 +119,21 @@ class Stop:
     """It will not come back."""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Dismiss:
     """The child is over for good: its name is free."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class GiveUp:
     """One restart too many: fail, with the children stopped in reverse order."""
 
     name: str
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Shutdown:
     """A significant child has ended: stop, the children in reverse order."""
 

@@ -41,8 +41,10 @@ class Subscription(Generic[E]):
         self._arrived = trio.Event()
         self._ended = False
 
-    def put(self, event: E) -> None:
-        """Add an event; never waits."""
+    def put(self, event: Event) -> None:
+        """Add an event, if it is of these kinds; never waits."""
+        if not isinstance(event, self.kinds):
+            return
         if len(self._events) == self._events.maxlen:
             self.missed += 1
         self._events.append(event)

@@ -9,7 +9,7 @@ import attrs
 ExitKind = Literal["normal", "shutdown", "failed", "timeout", "killed"]
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # for the reason given in `actors.events`
 class Exit:
     """Why an incarnation ended.
 

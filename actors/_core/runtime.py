@@ -52,7 +52,8 @@ class Runtime:
         measure: Callable[[], object] | None = None,
     ) -> None:
         self._sinks = tuple(on_event)
-        self._subscriptions: dict[Subscription[Any], None] = {}
+        """Those of subscriptions, too."""
+        self._subscriptions: list[Subscription[Any]] = []
         self._ended = False
         self.metrics = metrics
         """Whether messages are timed: how long they wait in mailboxes."""
@@ -89,9 +90,6 @@ class Runtime:
                 sink(event)
             except Exception:
                 logging.getLogger("actors").exception("event sink failed on %r", event)
-        for subscription in self._subscriptions:
-            if isinstance(event, subscription.kinds):
-                subscription.put(event)
 
     def measure(self) -> object:
         """Read what the process uses, for the events of operations; None: it failed."""
@@ -111,13 +109,16 @@ class Runtime:
         if not kinds:
             raise ValueError("subscribe to what? `Event` is the kind of all events")
         subscription = Subscription(kinds, capacity, self._unsubscribe)
-        self._subscriptions[subscription] = None
+        self._subscriptions.append(subscription)
+        self._sinks = (*self._sinks, subscription.put)
         if self._ended:
             subscription.end()
         return subscription
 
     def _unsubscribe(self, subscription: Subscription[E]) -> None:
-        self._subscriptions.pop(subscription, None)
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+            self._sinks = tuple(s for s in self._sinks if s != subscription.put)
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Report and remember a message that will not be handled."""
