@@ -37,6 +37,7 @@ from actors._core.reply import Call
 if TYPE_CHECKING:
     from actors._core.actor import Context
     from actors._core.incarnation import Incarnation
+    from actors._core.mailbox import Mailbox
 
 A = ParamSpec("A")
 M = TypeVar("M", bound=Message[Any])
@@ -283,13 +284,8 @@ class FunctionActor(Actor):
         await self._ended.wait()
         return self._exit
 
-    @property
-    def _kind(self) -> str:
-        return self._name
-
-    @property
-    def _handles(self) -> None:
-        return None
+    def _introduce(self, box: Mailbox) -> None:
+        box.serve(self._name, None)
 
 
 def _lapsed(call: Call, now: float) -> bool:

@@ -119,6 +119,7 @@ class Host(Generic[P]):
             return KILLED  # cancelled before there was a life
         life = self._life(home, self._started)
         life.make()
+        life.settle_in(trio.lowlevel.current_task())
         try:
             return await life.live()
         finally:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
-
-import trio
 
 from actors import Rejected
 from supervision.plan import StopRequested
@@ -54,6 +53,7 @@ class DynamicSupervisor(Supervisor):
         super()._is_down(role)
         if role.name in self._planner and not self._planner.wants(role.name):
             forget = StopRequested(role.name, forget=True)
-            self._handle(forget, trio.current_time())
+            self._handle(forget)
 
-    _stop_all = Supervisor._stop_at_once
+    def _stop_all(self) -> Awaitable[None]:
+        return self._roles.stop_at_once(final=self.final)

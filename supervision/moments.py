@@ -22,10 +22,12 @@ class Course:
 
     def reach(self, stage: int) -> None:
         """Wake those who wait for it. Idempotent."""
-        self.stage = max(self.stage, stage)
-        for wanted, event in (self._events or {}).items():
-            if wanted <= stage:
-                event.set()
+        if self.stage < stage:  # noqa: PLR1730 - a call each time
+            self.stage = stage
+        if self._events is not None:
+            for wanted, event in self._events.items():
+                if wanted <= stage:
+                    event.set()
 
     async def wait(self, stage: int) -> None:
         """Wait until it has come so far."""
@@ -57,6 +59,7 @@ class Occasion:
 
     def comes(self, error: Exception | None = None) -> None:
         """Tell those who asked; ``error``: why it will not come."""
-        asked, self._asked = self._asked, None
-        for tell in asked or ():
-            tell(error)
+        if self._asked is not None:
+            asked, self._asked = self._asked, None
+            for tell in asked:
+                tell(error)

@@ -58,12 +58,10 @@ class Member:
     """Restarts on its own account since it was last healthy."""
     up_since: float = math.inf
 
-    @property
-    def doomed(self) -> bool:
+    def is_doomed(self) -> bool:
         """Whether it has to be stopped."""
         return self.phase in ("starting", "up") and self.goal != "up"
 
-    @property
     def waits(self) -> bool:
         """Whether it has to be started."""
         return self.phase == "down" and self.goal == "up"
@@ -96,6 +94,7 @@ class Planner:
         check_choice("strategy", strategy, get_args(Strategy))
         check_choice("auto_shutdown", auto_shutdown, get_args(AutoShutdown))
         self._strategy: Strategy = strategy
+        self._alone = strategy == "one_for_one"
         self._auto_shutdown: AutoShutdown = auto_shutdown
         self._window = RestartWindow(intensity)
         self._healthy = healthy
@@ -146,15 +145,18 @@ class Planner:
         if not self._over:
             self._take(event, now)
         if not self._over:
-            self._next(
-                event.child.name if isinstance(event, ChildAdded) else event.name
-            )
+            if not self._alone:
+                self._next()
+            elif (member := self._members.get(event.name)) is not None:
+                self._move(member)
         return actions
 
     def _take(self, event: Event, now: float) -> None:
+        if isinstance(event, (ChildExited, StartFailed)):
+            # The usual ones, before a match, which makes a set for every class.
+            self._lost(event, self._members[event.name], now)
+            return
         match event:
-            case ChildExited(name) | StartFailed(name):
-                self._lost(event, self._members[name], now)
             case ChildStarted(name):
                 self.started(name, now)
             case ChildStopped(name):
@@ -189,7 +191,7 @@ class Planner:
         """An incarnation is over, and it was not us who ended it."""
         if member.phase == "stopping":
             return  # ChildStopped follows
-        if member.doomed:
+        if member.is_doomed():
             # As it would have been stopped anyway, a group that crashes as one
             # costs one restart.
             self._landed(event.name)
@@ -257,26 +259,20 @@ class Planner:
         if not self._window.charge(now):
             self._end(GiveUp(name))
             return
-        self._attempt = max(attempt, self._attempt or 0)
-        for other in self._group(name):
-            self._involve(self._members[other])
-        self._plan()
+        if self._attempt is None or attempt > self._attempt:
+            self._attempt = attempt
+        if not self._alone:
+            for other in self._group(name):
+                self._involve(self._members[other])
+            self._plan()
 
     def _group(self, name: str) -> list[str]:
-        match self._strategy:
-            case "one_for_one":
-                return []
-            case "one_for_all":
-                return list(self._members)
-            case "rest_for_one":
-                names = list(self._members)
-                return names[names.index(name) :]
-            case _:
-                assert_never(self._strategy)
+        names = list(self._members)
+        return names[names.index(name) :] if self._strategy == "rest_for_one" else names
 
     def _involve(self, member: Member) -> None:
         """Another of its group has failed."""
-        if member.goal == "gone" or member.waits:
+        if member.goal == "gone" or member.waits():
             return
         if member.child.restart == "temporary":
             member.goal = "gone"
@@ -305,7 +301,7 @@ class Planner:
         self._plan()
 
     def _restart(self, member: Member) -> None:
-        if member.goal == "gone" or member.waits:
+        if member.goal == "gone" or member.waits():
             return
         if member.phase == "down":
             member.goal, member.if_start_fails = "up", "down"
@@ -316,49 +312,41 @@ class Planner:
         self._plan()
 
     def _plan(self) -> None:
-        if self._strategy != "one_for_one":
+        if not self._alone:
             members = self._members.items()
-            self._stops = [name for name, m in members if m.doomed]
+            self._stops = [name for name, m in members if m.is_doomed()]
             self._starts = deque(name for name, m in members if m.goal != "down")
 
-    def _next(self, name: str) -> None:
-        if self._strategy == "one_for_one":
-            member = self._members.get(name)
-            if member is not None and not self._stop_now(member):
-                self._start_now(member)
-            return
+    def _next(self) -> None:
+        """Go on with the plan, if whoever moved last has got there."""
         if self._is(self._stopping, "stopping"):
             return
         while self._stops:
             member = self._members.get(self._stops.pop())
-            if member is not None and self._stop_now(member):
+            if member is not None and member.is_doomed():
+                self._move(member)
                 return
         if self._is(self._starting, "starting"):
             return
         while self._starts:
             member = self._members.get(self._starts.popleft())
-            if member is not None and self._start_now(member):
+            if member is not None and member.waits():
+                self._move(member)
                 return
         self._attempt = None  # whoever it was for is not wanted any more
 
-    def _stop_now(self, member: Member) -> bool:
-        """Stop it, if it has to be."""
-        if not member.doomed:
-            return False
-        name = self._stopping = member.child.name
-        member.phase = "stopping"
-        self._actions.append(Stop(name, final=member.goal == "gone"))
-        return True
-
-    def _start_now(self, member: Member) -> bool:
-        """Start it, if it has to be."""
-        if not member.waits:
-            return False
-        name = self._starting = member.child.name
-        member.phase, member.up_since = "starting", math.inf
-        self._actions.append(Start(name, self._attempt))
-        self._attempt = None
-        return True
+    def _move(self, member: Member) -> None:
+        """Stop it or start it, if it has to be."""
+        name = member.child.name
+        if member.waits():
+            self._starting = name
+            member.phase, member.up_since = "starting", math.inf
+            self._actions.append(Start(name, self._attempt))
+            self._attempt = None
+        elif member.is_doomed():
+            self._stopping = name
+            member.phase = "stopping"
+            self._actions.append(Stop(name, final=member.goal == "gone"))
 
     def _end(self, action: GiveUp | Shutdown) -> None:
         self._over = True

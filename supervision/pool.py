@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import attrs
@@ -210,7 +210,8 @@ class Pool(Supervisor):
                 _hand(_GetReady(), role.ref._mailbox, self.ctx.me._mailbox)
                 return
 
-    _stop_all = Supervisor._stop_at_once  # as none of them needs another
+    def _stop_all(self) -> Awaitable[None]:
+        return self._roles.stop_at_once(final=self.final)  # none needs another
 
     def _tell(self, role: Role, event: Event) -> None:
         super()._tell(role, event)

@@ -60,15 +60,12 @@ class Recorder:
 def decision(planner: Planner, name: str, actions: Sequence[Action]) -> Decision:
     """Put in a word what the planner makes of the end of a child."""
     for action in reversed(actions):
-        match action:
-            case Start(other) if other == name:
-                return "restart"
-            case GiveUp():
-                return "give up"
-            case Shutdown():
-                return "shut down"
-            case Dismiss(other) if other == name:
-                return "forget"
-            case _:
-                pass
+        if isinstance(action, Start) and action.name == name:
+            return "restart"
+        if isinstance(action, GiveUp):
+            return "give up"
+        if isinstance(action, Shutdown):
+            return "shut down"
+        if isinstance(action, Dismiss) and action.name == name:
+            return "forget"
     return "restart with its group" if planner.wants(name) else "leave down"

@@ -17,15 +17,20 @@ from actors import Exit, Ref, State
 from actors._core.cleanup import remove_directory
 from actors._core.exits import KILLED
 from actors._core.incarnation import Incarnation
-from actors._core.leash import Leash
 from actors._core.mailbox import STOP
 from actors.events import Cleaned
-from supervision.events import LeftOver, Restarted, StartTimedOut, Stuck
+from supervision.events import (
+    Crashed,
+    Decision,
+    LeftOver,
+    Restarted,
+    StartTimedOut,
+    Stuck,
+)
 from supervision.moments import BEGUN, OVER, PAST, SETTLED, Course, Occasion
 from supervision.parent import Parent, StartFailed
 from supervision.plan import (
     ChildExited,
-    ChildStarted,
     ChildStopped,
     ChildStuck,
     StartFailed as StartHasFailed,
@@ -91,8 +96,8 @@ class Role:
         self._left_over: tuple[Path, ...] = ()
         """Temporary directories that their cleanups should have removed."""
         self._life: Incarnation | None = None
-        self._free: Leash | None = None
-        """That of the task whose incarnation has just ended, while that is reported."""
+        self._free: Incarnation | None = None
+        """The one that has just ended, while its task reports that, and is free."""
         self._backoff: ScheduledCall | None = None
         self._start_limit: ScheduledCall | None = None
         self.is_up = False
@@ -134,21 +139,23 @@ class Role:
             self._roles.spawn(self._remove_left_over)
 
     def _begin(self) -> None:
-        child, leash = self.child, self._free
+        child, free = self.child, self._free
         nursery = self._roles.nursery
         life = self._life = Incarnation(
             self.ref,
             self._make,
             nursery,
             self._has_come_up,
-            handler_timeout=child.handler_timeout,
-            cleanup=child.cleanup,
-            leash=leash,
+            child.handler_timeout,
+            child.cleanup,
+            None if free is None else free.leash,
         )
-        if leash is not None:
+        if free is not None:
             # This is still its task, which has our context from its next step on.
-            trio.lowlevel.current_task().context = copy_context()
-            leash.renew()
+            task: Any = free.task
+            task.context = copy_context()
+            task.context.run(life.settle_in, task)
+            life.leash.renew()
         else:
             try:
                 nursery.start_soon(self._play, life, name=self.ref.path)
@@ -191,6 +198,7 @@ class Role:
         # The whole life of a child is spent in here: each further frame between its
         # task and its reader would cost memory, and a step of every wake-up.
         leash = life.leash
+        life.settle_in(trio.lowlevel.current_task())
         try:
             while True:
                 exit_ = KILLED
@@ -200,23 +208,23 @@ class Role:
                         exit_ = self._start_failed(life, exit_)
                 finally:
                     self._has_lived(life, exit_)
-                    self._is_over()
                 if self._asked:
                     return
-                self._report_end(exit_, leash)
+                self._report_end(life, exit_)
                 if self._life is None:
                     return
                 life = self._life
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                if not life.ready:  # else its reader lets others have their turn
+                    await trio.lowlevel.cancel_shielded_checkpoint()
         finally:
             leash.let_go()
 
-    def _report_end(self, exit_: Exit, leash: Leash) -> None:
+    def _report_end(self, life: Incarnation, exit_: Exit) -> None:
         """Report it; if the next incarnation begins at once, this task plays it too.
 
         A new task and scope would cost as much as all the rest of a restart.
         """
-        self._free = leash
+        self._free = life
         if self.is_up:
             failed = exit_.kind not in ("normal", "shutdown")
             self._roles.report(self, ChildExited(self.name, failed))
@@ -226,16 +234,24 @@ class Role:
 
     def _has_lived(self, life: Incarnation, exit_: Exit) -> None:
         self._life = None
-        self._cancel_start_limit()
-        self.last = self.ref._mailbox.last_exit = exit_
+        if self._start_limit is not None:
+            self._start_limit.cancel()
+        box = self.ref._mailbox
+        self.last = box.last_exit = exit_
         self.crash = exit_ if exit_.failed else None
         self.cleaned = life.cleaned
         if life._directory is not None:
             self._left_over = (*self._left_over, life._directory)
+        self._course.reach(OVER)
 
-    def _cancel_start_limit(self) -> None:
-        if self._start_limit is not None:
-            self._start_limit.cancel()
+    def report_crash(self, decision: Decision) -> None:
+        """Report how it failed and what is done about it, unless that has been."""
+        if self.crash is not None:
+            box = self.ref._mailbox
+            crash, self.crash = self.crash, None
+            self._roles.emit(
+                Crashed(box.path, box.incarnations, crash, self.cleaned, decision)
+            )
 
     async def _remove_left_over(self) -> None:
         directories, self._left_over = self._left_over, ()
@@ -260,13 +276,15 @@ class Role:
 
     def _has_come_up(self) -> None:
         self.is_up = True
-        self._cancel_start_limit()
+        if self._start_limit is not None:
+            self._start_limit.cancel()
         self._course.reach(BEGUN)
         if self._asked:
             return
-        if (number := self.ref._mailbox.incarnations) > 1:
-            self._roles.emit(Restarted(self.ref.path, number))
-        self._roles.report(self, ChildStarted(self.name))
+        box = self.ref._mailbox
+        if box.incarnations > 1:
+            self._roles.emit(Restarted(box.path, box.incarnations))
+        self._roles.is_up(self)
 
     def _start_failed(self, life: Incarnation, exit_: Exit) -> Exit:
         """Say why it did not start."""

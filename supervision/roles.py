@@ -11,7 +11,6 @@ from actors import Context, Exit, Ref
 from actors._core.alarms import ScheduledCall
 from actors._core.refs import waiting_for
 from actors._core.registry import Registry
-from actors.events import Event as ActorEvent
 from supervision.garbage import Collector
 from supervision.plan import Event
 from supervision.reports import Recorder
@@ -28,11 +27,16 @@ class Roles:
     def __init__(
         self,
         ctx: Context,
+        is_up: Callable[[Role], None],
         report: Callable[[Role, Event], None],
         recorder: Recorder | None,
         collector: Collector,
     ) -> None:
+        self.is_up = is_up
         self.report = report
+        self.emit = ctx._life.runtime.emit
+        self.nursery = ctx._life.workshop.nursery
+        """Where the children live."""
         self.recorder = recorder
         self.collector = collector
         self._ctx = ctx
@@ -54,10 +58,6 @@ class Roles:
         """The child of that name, if there is one."""
         return self._roles.get(name)
 
-    def emit(self, event: ActorEvent) -> None:
-        """Report an event to the sinks of the system."""
-        self._ctx.emit(event)
-
     def spawn(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a task in the supervisor's nursery."""
         self._ctx._life.workshop.start_soon(fn, *args)
@@ -72,11 +72,6 @@ class Roles:
         due = life.runtime.now() + seconds
         return life.runtime.alarms.call_at(due, lambda: context.run(fn))
 
-    @property
-    def nursery(self) -> trio.Nursery:
-        """Where the children live."""
-        return self._ctx._life.workshop.nursery
-
     async def start_in_turn(self) -> None:
         """Start all, each when its elders are up.
 
@@ -89,6 +84,27 @@ class Roles:
                 await waiting_for(role.ref._mailbox, role.begun)
             elif number % STARTS == 0:
                 await trio.lowlevel.checkpoint()
+
+    async def stop_in_turn(self, *, final: bool) -> None:
+        """Stop all, the last first, each when its juniors have ended or are stuck.
+
+        ``final``: they will not come back.
+        """
+        for role in reversed(tuple(self)):
+            await self._stop(role, final)
+
+    async def stop_at_once(self, *, final: bool) -> None:
+        """Stop all; wait until each has ended, or is stuck."""
+        async with trio.open_nursery() as nursery:
+            for role in self:
+                nursery.start_soon(self._stop, role, final)
+
+    async def _stop(self, role: Role, final: bool) -> None:  # noqa: FBT001
+        role.stop(final=final)
+        over = await role.ended()
+        role.report_crash("stop")
+        if final and over:
+            self.dismiss(role)
 
     # -- who belongs here -------------------------------------------------------------
 

@@ -182,9 +182,10 @@ class Backoff:
     def longest(self, attempt: int) -> float:
         """The longest delay before restart ``attempt``, counted from 0."""
         try:
-            return min(self.cap, self.first * self.factor**attempt)
+            longest = self.first * self.factor**attempt
         except OverflowError:
             return self.cap if self.first else 0
+        return min(self.cap, longest)
 
 
 @attrs.frozen

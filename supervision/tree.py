@@ -22,8 +22,6 @@ from actors._core.reply import Call
 from supervision.events import (
     BackingOff,
     CleanupStarted,
-    Crashed,
-    Decision,
     Escalated,
     Stuck,
 )
@@ -33,6 +31,7 @@ from supervision.parent import Parent, StartFailed
 from supervision.plan import (
     Action,
     ChildAdded,
+    ChildExited,
     ChildStarted,
     ChildStopped,
     ChildStuck,
@@ -141,19 +140,14 @@ class Supervisor(Parent):
         """What the next backoff is for."""
 
     async def started(self) -> None:
-        me = self.ctx.me._mailbox
         alone = self._strategy == "one_for_one"
-
-        def report(role: Role, event: Event) -> None:
-            now = self.ctx._life.runtime.now()
-            if alone and type(event) is ChildStarted:
-                self._is_up(role, now)
-            elif alone and me.state in ("running", "suspended"):
-                self._decide(role, event, now)
-            else:
-                me.post(Report(role, event, now))
-
-        self._roles = Roles(self.ctx, report, self.recorder, self.collector)
+        self._roles = Roles(
+            self.ctx,
+            self._is_up if alone else self._report_up,
+            self._decide if alone else self._report,
+            self.recorder,
+            self.collector,
+        )
         try:
             for child in self._children:
                 self._roles.adopt(child)
@@ -172,7 +166,7 @@ class Supervisor(Parent):
         except ValueError as error:
             raise Rejected(str(error)) from error
         answer = self._answer_when(role.comes_up, lambda: role.ref)
-        self._handle(ChildAdded(child), trio.current_time())
+        self._handle(ChildAdded(child))
         return answer
 
     def _check_new(self, child: Child[Any]) -> None:
@@ -202,7 +196,7 @@ class Supervisor(Parent):
         answer = self._answer_when(
             role.goes_down, lambda: role.last or Exit("shutdown")
         )
-        self._handle(StopRequested(m.name, m.forget), trio.current_time())
+        self._handle(StopRequested(m.name, m.forget))
         if m.name not in self._planner or self._planner.phase(m.name) == "down":
             self._is_down(role)  # already
         return answer
@@ -216,18 +210,18 @@ class Supervisor(Parent):
         role = self._child_that_stays(m.name)
         if not role.cleaning:
             role.cleaning = True
-            self.ctx.emit(CleanupStarted(role.ref.path))
+            self._roles.emit(CleanupStarted(role.ref.path))
         if self._planner.phase(m.name) == "down":
             self._complete_cleanup(role)  # nothing of it is left already
         return self._restart(role)
 
     def _complete_cleanup(self, role: Role) -> None:
         role.cleaning = False
-        self.collector.complete(role.ref.path, self.ctx.emit)
+        self.collector.complete(role.ref.path, self._roles.emit)
 
     def _restart(self, role: Role) -> Deferred[None]:
         answer = self._answer_when(role.comes_up, lambda: None)
-        self._handle(RestartRequested(role.name), trio.current_time())
+        self._handle(RestartRequested(role.name))
         if self._planner.phase(role.name) == "stuck":
             self._is_stuck(role)
         return answer
@@ -275,44 +269,65 @@ class Supervisor(Parent):
 
     # -- what happens -----------------------------------------------------------------
 
-    def _decide(self, role: Role, event: Event, now: float) -> None:
+    def _report_up(self, role: Role) -> None:
+        self._report(role, ChildStarted(role.name))
+
+    def _report(self, role: Role, event: Event) -> None:
+        life = self.ctx._life
+        life.mailbox.post(Report(role, event, life.runtime.now()))
+
+    def _is_up(self, role: Role) -> None:
+        """One that is on its own has come up: nothing follows from it for anybody."""
+        now = self.ctx._life.runtime.now()
+        if self._planner.started(role.name, now):
+            role.comes_up.comes()
+
+    def _decide(self, role: Role, event: Event) -> None:
         """Do at once what follows, in the task of a child but as we would.
 
         What happens to one child concerns no other: nothing has to wait its turn.
         """
-        context = cast("trio.lowlevel.Task", self.ctx._life.task).context.copy()
-        context.run(self._note, role, event, now)
+        life: Any = self.ctx._life
+        if life.mailbox.state in ("running", "suspended"):
+            context = life.task.context.copy()
+            context.run(self._note, role, event, life.runtime.now())
+        else:
+            self._report(role, event)
 
     @Report.handled
     def reported(self, m: Report) -> None:
-        self._note(m.role, m.event, m.at)
+        if self._roles.get(m.role.name) is m.role:  # else of a former incarnation
+            self._note(m.role, m.event, m.at)
 
     def _note(self, role: Role, event: Event, now: float) -> None:
-        if self._roles.get(role.name) is not role:
-            return  # of a former incarnation of this supervisor
         if role.cleaning and not isinstance(event, (ChildStarted, ChildStuck)):
             self._complete_cleanup(role)
-        self._handle(event, now, role)
+        planner = self._planner
+        charged = planner.charged
+        actions = planner.handle(event, now)
+        if planner.charged > charged:
+            self._blame = role.last or Exit("failed")
+            self._charged.append(self._blame)
+        if role.crash is not None:
+            stopped = isinstance(event, ChildStopped)
+            word = "stop" if stopped else decision(planner, role.name, actions)
+            role.report_crash(word)
+        for action in actions:
+            self._do(action)
         self._tell(role, event)
 
     def _tell(self, role: Role, event: Event) -> None:
         """Tell those who asked for it that a child is up, or down, or will not be."""
-        match event:
-            case ChildStarted():
-                if self._planner.is_up(role.name):
-                    role.comes_up.comes()
-            case ChildStuck():
-                self._is_stuck(role)
-            case StartHasFailed():
-                role.comes_up.comes(role.last.failure if role.last else None)
-                self._is_down(role)
-            case _:
-                self._is_down(role)
-
-    def _is_up(self, role: Role, now: float) -> None:
-        """One that is on its own has come up: nothing follows from it for anybody."""
-        if self._roles.get(role.name) is role and self._planner.started(role.name, now):
-            role.comes_up.comes()
+        if isinstance(event, (ChildExited, ChildStopped)):
+            self._is_down(role)
+        elif isinstance(event, ChildStarted):
+            if self._planner.is_up(role.name):
+                role.comes_up.comes()
+        elif isinstance(event, ChildStuck):
+            self._is_stuck(role)
+        elif isinstance(event, StartHasFailed):
+            role.comes_up.comes(role.last.failure if role.last else None)
+            self._is_down(role)
 
     def _is_stuck(self, role: Role) -> None:
         stuck = StartFailed(f"{role.ref.path} is stuck: it will not stop")
@@ -326,32 +341,16 @@ class Supervisor(Parent):
             self._roles.refuse(role.ref, role.last or Exit("shutdown"))
         role.goes_down.comes()
 
-    def _handle(self, event: Event, now: float, role: Role | None = None) -> None:
-        """Tell the planner what has happened, and do what it says."""
-        charged = self._planner.charged
-        actions = self._planner.handle(event, now)
-        if role is not None:
-            if self._planner.charged > charged:
-                self._blame = role.last or Exit("failed")
-                self._charged.append(self._blame)
-            if role.crash is not None:
-                stopped = isinstance(event, ChildStopped)
-                word = decision(self._planner, role.name, actions)
-                self._report_crash(role, "stop" if stopped else word)
-        for action in actions:
+    def _handle(self, event: Event) -> None:
+        """Do what the planner says about a request."""
+        for action in self._planner.handle(event, trio.current_time()):
             self._do(action)
 
-    def _report_crash(self, role: Role, decision: Decision) -> None:
-        crash, role.crash = role.crash, None
-        if crash is None:
-            return
-        path, number = role.ref.path, role.ref._mailbox.incarnations
-        self.ctx.emit(Crashed(path, number, crash, role.cleaned, decision))
-
     def _do(self, action: Action) -> None:
+        if isinstance(action, Start):  # the usual one: a match would cost more
+            self._start(self._roles[action.name], action.attempt)
+            return
         match action:
-            case Start(name, attempt):
-                self._start(self._roles[name], attempt)
             case StopIt(name, final):
                 role = self._roles[name]
                 role.stop(final=final)
@@ -370,7 +369,8 @@ class Supervisor(Parent):
         if attempt is not None:
             longest = self._backoff.longest(attempt)
             delay = self.ctx._life.runtime.random.uniform(0, longest)
-            self.ctx.emit(BackingOff(role.ref.path, self._blame, attempt + 1, delay))
+            path = role.ref._mailbox.path
+            self._roles.emit(BackingOff(path, self._blame, attempt + 1, delay))
         role.start(delay)
 
     # -- the end ----------------------------------------------------------------------
@@ -382,7 +382,7 @@ class Supervisor(Parent):
         name = m.action.name
         path, history = self.ctx.me.path, tuple(self._charged)
         events: Sequence[Any] = self.recorder.below(path) if self.recorder else ()
-        self.ctx.emit(Escalated(path, name, history, events))
+        self._roles.emit(Escalated(path, name, history, events))
         why = MaxRestarts(path, name, self._too_many, history)
         raise why from history[-1].failure
 
@@ -394,25 +394,13 @@ class Supervisor(Parent):
         box.waits_for.extend(role.ref._mailbox for role in self._roles)
         for role in self._roles:
             role.call_off()  # or its delay may be over while others stop
-        await self._stop_all(tuple(self._roles))
+        if self._roles:
+            await self._stop_all()
         if any(role.state == "stuck" for role in self._roles) and self.on_held_up:
             self.on_held_up()
 
-    async def _stop_all(self, roles: Sequence[Role]) -> None:
-        for role in reversed(roles):
-            await self._stop(role)
-
-    async def _stop_at_once(self, roles: Sequence[Role]) -> None:
-        async with trio.open_nursery() as nursery:
-            for role in roles:
-                nursery.start_soon(self._stop, role)
-
-    async def _stop(self, role: Role) -> None:
-        role.stop(final=self.final)
-        over = await role.ended()
-        self._report_crash(role, "stop")
-        if self.final and over:
-            self._roles.dismiss(role)
+    def _stop_all(self) -> Awaitable[None]:
+        return self._roles.stop_in_turn(final=self.final)
 
     def kill_all(self, reason: str) -> None:
         """Cancel all children at once, as its own ``shutdown`` is over."""

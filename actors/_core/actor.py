@@ -23,6 +23,7 @@ from actors.events import Event
 if TYPE_CHECKING:
     from actors._core.bus import Subscription
     from actors._core.incarnation import Incarnation
+    from actors._core.mailbox import Mailbox
 
 E = TypeVar("E", bound=Event)
 P = TypeVar("P")
@@ -45,10 +46,10 @@ class Actor:
     """Message class -> method name; by name, so that a plain override in a subclass
     is what is called."""
     _table: ClassVar[dict[type, Callable[[Any, Any], Any]]] = {}
+    """The same with the functions; subclasses of messages are added as they come."""
     _quantum: ClassVar[float] = 0.000_05
     """Seconds after which it begins no further message before others have had their
     turn. They may wait for two turns of it, as trio shuffles those who are ready."""
-    """The same with the functions; subclasses of messages are added as they come."""
 
     ctx: Context
     """Set before ``started`` is called."""
@@ -117,25 +118,9 @@ class Actor:
     def _serve(self, life: Incarnation) -> Awaitable[Exit | None]:
         return Watched(life.read(self), life.waits)
 
-    @property
-    def _starts(self) -> bool:
-        """Whether anything of its start has to be awaited."""
-        kind = type(self)
-        return not (
-            kind.started is Actor.started
-            and kind.run is Actor.run
-            and kind.leave is Actor.leave
-        )
-
-    @property
-    def _kind(self) -> str:
-        """What kind of actor this is, for reports."""
-        return type(self).__qualname__
-
-    @property
-    def _handles(self) -> Mapping[type, str] | None:
-        """What it handles; None: whatever comes."""
-        return self.handlers
+    def _introduce(self, box: Mailbox) -> None:
+        """Tell a mailbox who reads it from now on."""
+        box.serve(type(self).__qualname__, self.handlers)
 
     # -- what every actor handles -----------------------------------------------------
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import trio
-from outcome import Error
 
 from actors._core.actor import Actor, Context
-from actors._core.cleanup import NOTHING, Step, remove_directory, run_steps
-from actors._core.errors import HandlerTimeout, Rejected, Stop
+from actors._core.answer import Answer
+from actors._core.cleanup import NOTHING, Report, Step, remove_directory, run_steps
+from actors._core.errors import HandlerTimeout, Stop
 from actors._core.exits import KILLED, Exit, collapse
 from actors._core.leash import Leash
 from actors._core.messages import Deferred
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+STARTED, RUN, STOPPING, LEAVE = Actor.started, Actor.run, Actor.stopping, Actor.leave
+"""What an actor that has nothing of its own there inherits, and need not wait for."""
+
 NAMED = 20
 """Temporary files that are named when they are removed; the others are counted."""
 
@@ -44,8 +47,8 @@ class Incarnation(Reader):
     """One life of a role. ``live`` never raises what user code raised."""
 
     __slots__ = (
-        "_deferred",
         "_directory",
+        "_ended",
         "_factory",
         "_failure",
         "_interrupted",
@@ -53,24 +56,24 @@ class Incarnation(Reader):
         "_on_up",
         "_timers",
         "_watched",
+        "_workshop",
         "actor",
         "cleaned",
+        "home",
         "operations",
         "ready",
         "ref",
         "starting",
         "steps",
         "why_interrupted",
-        "workshop",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - by keyword they would cost two dictionaries
         self,
         ref: Ref[Any],
         factory: Callable[[], object],
         home: trio.Nursery,
         on_up: Callable[[], object],
-        *,
         handler_timeout: float | None,
         cleanup: float,
         leash: Leash | None = None,
@@ -78,10 +81,13 @@ class Incarnation(Reader):
         super().__init__(ref._mailbox, handler_timeout, cleanup, leash)
         self.ref = ref
         self.actor: Actor | None = None
-        self.workshop = Workshop(home, self._task_failed)
+        self.home = home
+        """Where its tasks run, beside that of the reader."""
+        self._workshop: Workshop | None = None
+        self._ended = False
+        """Whether no task of it may be started any more."""
         self.operations: tuple[Operation, ...] = ()
         self.steps: list[Step] = []
-        self._deferred: dict[Call, None] | None = None
         self._timers: dict[Hashable, Timer] | None = None
         self._watched: dict[object, Mailbox] | None = None
         self._factory = factory
@@ -113,16 +119,39 @@ class Incarnation(Reader):
             return
         self.actor = actor
         actor.ctx = Context(self.ref, self)
-        box.serve(actor._kind, actor._handles)
-        if not actor._starts:
+        actor._introduce(box)
+        kind = type(actor)
+        if kind.started is STARTED and kind.run is RUN and kind.leave is LEAVE:
             self._up()
 
+    def settle_in(self, task: trio.lowlevel.Task) -> None:
+        """Get ready for `live` in that task, whose context this is."""
+        self.task = task
+        owner.set(self.mailbox)
+        serving.set(self.mailbox)
+
+    @property
+    def workshop(self) -> Workshop:
+        """The nursery of its own tasks, made on first use.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
+        if self._ended:
+            raise RuntimeError(
+                f"a task was to be started for an incarnation of {self.ref.path} that "
+                "has ended"
+            )
+        if self._workshop is None:
+            self._workshop = Workshop(self.home, self._task_failed)
+        return self._workshop
+
     async def live(self) -> Exit:
-        """Live up to the last cleanup step; say how it ended."""
+        """Live up to the last cleanup step; say how it ended.
+
+        It has to `settle_in` before.
+        """
         box = self.mailbox
-        owner.set(box)
-        serving.set(box)
-        self.task = trio.lowlevel.current_task()
         exit_ = KILLED
         try:
             exit_ = await self._until_end()
@@ -135,21 +164,26 @@ class Incarnation(Reader):
             raise rest from None
         finally:
             self._decided(exit_)
-            # Whoever has a leave() uses the workshop; else nothing is waited for.
-            if self.workshop.used:
+            # Whoever has a leave() has a workshop; else nothing is waited for.
+            if self._workshop is not None:
                 await self._end_tasks(exit_)  # noqa: ASYNC102 - shielded
-            self.workshop.close()
+            self._ended = True
             if not exit_.failed:
                 self.leash.let_go()  # or its own cancellation would be taken for that
                 if trio.current_effective_deadline() <= self.runtime.now():
                     # It had meant to stop, and was cancelled from outside meanwhile.
                     exit_ = attrs.evolve(exit_, kind="killed")
-            await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded
+            if self.actor is not None:
+                done, errors, cut = NOTHING
+                if self.steps or type(self.actor).stopping is not STOPPING:
+                    done, errors, cut = await self._clean_up(exit_)  # noqa: ASYNC102
+                self.cleaned = Cleaned(box.path, self.number, done, errors, cut)
+                self.runtime.emit(self.cleaned)
             box.life, box.last_exit, box.state = None, exit_, "stopped"
             if not exit_.failed:
                 self.runtime.emit(Stopped(box.path, self.number, exit_))
-            # It has us: in a circle, both would go only with the collector.
-            self.actor = None
+            # They have us: in a circle, all would go only with the collector.
+            self.actor = self._workshop = None
         return exit_
 
     async def _end_tasks(self, exit_: Exit) -> None:
@@ -159,9 +193,11 @@ class Incarnation(Reader):
         with trio.CancelScope(shield=True):
             if self.actor is not None:
                 await self.actor.leave(exit_)
-            await cast("trio.Event", self.workshop.close()).wait()
+            await self.workshop.close().wait()
 
     async def _until_end(self) -> Exit:
+        actor: Any = self.actor
+        exit_: Exit | None
         while True:
             self._abandoned = False
             if self.ready and not self.leash.is_held:
@@ -169,7 +205,7 @@ class Incarnation(Reader):
             try:
                 with self.leash:
                     if self.ready or await self._start():
-                        exit_ = await cast("Actor", self.actor)._serve(self)
+                        exit_ = await actor._serve(self)
                     else:
                         why = self.why_interrupted
                         exit_ = Exit("shutdown" if why is None else "failed", why)
@@ -207,19 +243,19 @@ class Incarnation(Reader):
         if actor is None:
             raise cast("Exception", self._failure)  # of the factory
         kind = type(actor)
-        if kind.leave is not Actor.leave:
+        if kind.leave is not LEAVE:
             await self.workshop.open()
         if self._interrupted:
             self.actor = None  # nothing of it has begun that would have to end
             return False
-        if kind.started is not Actor.started:
+        if kind.started is not STARTED:
             with trio.CancelScope() as self.starting:
                 await actor.started()
             scope, self.starting = self.starting, None
             if scope.cancel_called:
                 return False
         self._up()
-        if kind.run is not Actor.run:
+        if kind.run is not RUN:
             self.workshop.start_soon(actor.run)
         return True
 
@@ -244,37 +280,9 @@ class Incarnation(Reader):
         # Who asked waits for the task from now on, not for the reader.
         call.release()
         self.hold(call)
-        answer = _Answer(call)
-        call.by = answer
-        self.workshop.start_soon(self._answer_later, answer, work)
+        answer = call.by = Answer(self, call)
+        self.workshop.start_soon(answer.work_out, work)
         return Deferred(call)
-
-    async def _answer_later(
-        self, answer: _Answer, work: Callable[[], Awaitable[object]]
-    ) -> None:
-        call = answer.call
-        with answer.scope:
-            try:
-                value = await work()
-            except Rejected as error:
-                self.mailbox.rejected += 1
-                call.settle(Error(error))
-            else:
-                call.answer(value)
-        # If it raised, the actor ends, and that settles the call.
-        self.release(call)
-
-    def hold(self, call: Call) -> None:
-        """Answer a call later; if that comes to nothing, the end of this life does."""
-        self._deferred = self._deferred or {}
-        self._deferred[call] = None
-
-    def release(self, call: Call) -> bool:
-        """A call that was held is answered: whether it still was to be."""
-        if self._deferred is None or call not in self._deferred:
-            return False
-        del self._deferred[call]
-        return True
 
     def begin(self, item: object, now: float) -> None:
         """A function has received a message."""
@@ -354,10 +362,12 @@ class Incarnation(Reader):
         serving.set(None)
         if self._freeze_check is not None:
             self._freeze_check.cancel()
-        for timer in (self._timers or {}).values():
-            timer.cancel()
-        for key, other in (self._watched or {}).items():
-            other.unwatch(key)
+        if self._timers is not None:
+            for timer in self._timers.values():
+                timer.cancel()
+        if self._watched is not None:
+            for key, other in self._watched.items():
+                other.unwatch(key)
         if exit_.failed:
             box.failed += 1
             self.runtime.emit(Failed(box.path, self.number, exit_))
@@ -367,25 +377,11 @@ class Incarnation(Reader):
         self.current = None
         box.drop_volatile()
 
-    def settle(self, exit_: Exit) -> None:
-        """Tell all whose questions were begun that there will be no answer."""
-        deferred, self._deferred = self._deferred, None
-        for call in deferred or ():
-            self._crash(call, exit_)
-        message = self.current
-        if type(message) is not Call and message is not None and exit_.kind != "normal":
-            self.mailbox.dead_letter(message, "crashed")
-        super().settle(exit_)
-
-    async def _clean_up(self, exit_: Exit) -> None:
-        if self.actor is None:
-            return
-        actor, steps = self.actor, self.steps
-        if type(actor).stopping is not Actor.stopping:
-            steps.append(("stopping", lambda: actor.stopping(exit_)))
-        report = await run_steps(steps, self.cleanup) if steps else NOTHING
-        self.cleaned = Cleaned(self.mailbox.path, self.number, *report)
-        self.runtime.emit(self.cleaned)
+    async def _clean_up(self, exit_: Exit) -> Report:
+        actor = cast("Actor", self.actor)
+        if type(actor).stopping is not STOPPING:
+            self.steps.append(("stopping", lambda: actor.stopping(exit_)))
+        return await run_steps(self.steps, self.cleanup)
 
     # -- looking --------------------------------------------------------------------
 
@@ -422,16 +418,3 @@ def _checked(actor: object, path: str) -> Actor:
             f"{actor!r} again: nothing in memory survives an incarnation"
         )
     return actor
-
-
-class _Answer:
-    """A deferred answer: whoever works on it can be told that it is not wanted."""
-
-    __slots__ = ("call", "scope")
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.scope = trio.CancelScope()
-
-    def abandoned(self, _call: Call) -> None:
-        self.scope.cancel(reason="its asker has gone")

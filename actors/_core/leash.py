@@ -16,12 +16,31 @@ class Leash:
     it is let go. A scope that was cancelled is left at once, as any other would be.
     """
 
-    __slots__ = ("is_held", "scope")
+    __slots__ = ("_cancelled", "deadline", "is_held", "scope")
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.is_held = False
         """Whether the task is in the scope."""
+        self.deadline = math.inf
+        """When the scope is cancelled; see `limit`."""
+        self._cancelled = False
+
+    def limit(self, deadline: float) -> None:
+        """Cancel the scope at ``deadline`` (trio time, seconds; inf: never)."""
+        self.deadline = self.scope.deadline = deadline
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the scope."""
+        self._cancelled = True
+        self.scope.cancel(reason=reason)
+
+    def is_spent(self) -> bool:
+        """Whether the scope has been cancelled, or its deadline is over."""
+        # Asking the scope means to find the clock first.
+        if self._cancelled or self.deadline is math.inf:
+            return self._cancelled
+        return self.scope.cancel_called
 
     def __enter__(self) -> None:
         if not self.is_held:
@@ -34,18 +53,19 @@ class Leash:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        if isinstance(error, Exception) and not self.scope.cancel_called:
+        if isinstance(error, Exception) and not self.is_spent():
             return False
         self.is_held = False
         return self.scope.__exit__(kind, error, traceback)
 
     def renew(self) -> None:
         """Be as good as new for what is done next."""
-        if not self.is_held or self.scope.cancel_called:
+        if not self.is_held or self.is_spent():
             self.let_go()
             self.scope = trio.CancelScope()  # they are single-use
-        elif self.scope.deadline != math.inf:
-            self.scope.deadline = math.inf
+            self.deadline, self._cancelled = math.inf, False
+        elif self.deadline is not math.inf:
+            self.limit(math.inf)
 
     def let_go(self) -> None:
         """Leave the scope, if the task is in it; nothing raised is under way."""

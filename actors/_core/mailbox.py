@@ -12,7 +12,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from outcome import Error
 from trio.lowlevel import Abort, Task, reschedule, wait_task_rescheduled
@@ -130,8 +130,9 @@ class Mailbox(Record):
 
     def wake(self) -> None:
         """Wake the reader, which is `parked`."""
-        task, self.parked = self.parked, None
-        reschedule(cast("Task", task), WOKEN)
+        task: Any = self.parked
+        self.parked = None
+        reschedule(task, WOKEN)
 
     def post(self, item: object) -> None:
         """Append to the system lane, which is never full."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from outcome import Error
-from trio.lowlevel import current_task, wait_task_rescheduled
+from trio.lowlevel import wait_task_rescheduled
 
 from actors._core.errors import (
     ActorCrashed,
@@ -53,8 +53,8 @@ class Reader:
 
     __slots__ = (
         "_abandoned",
+        "_deferred",
         "_freeze_check",
-        "_limited",
         "_limits_suspended",
         "_since",
         "_waited",
@@ -97,10 +97,9 @@ class Reader:
         """Whether the handler in hand has been suspended."""
         self._abandoned = False
         """The scope was cancelled because the asker of the call in hand has gone."""
-        self._limited = math.inf
-        """When the handler in hand is cancelled; inf: its scope has no deadline."""
         self._limits_suspended = 0
         """How many operations of the handler in hand limit it instead."""
+        self._deferred: dict[Call, None] | None = None
         self._freeze_check: ScheduledCall | None = None
         self.given_up: Exit | None = None
         """How it has ended for everybody but itself: work of it does not end."""
@@ -111,25 +110,31 @@ class Reader:
         Many actors wait for long, or for ever, for their first message.
         """
         box = self.mailbox
-        if not (box.user or box.system or self.leash.scope.cancel_called):
-            box.parked = current_task()
+        if not (box.user or box.system or self.leash.is_spent()):
+            box.parked = self.task
             await wait_task_rescheduled(box.leave)
 
     def cancel(self, reason: str) -> None:
         """Cancel whatever it does."""
-        self.leash.scope.cancel(reason=reason)
+        self.leash.cancel(reason)
         if self.mailbox.parked is not None:  # idle
             self.mailbox.wake()
 
     # One function, and long: whatever is called per message is paid per message.
     async def read(self, actor: Actor) -> Exit | None:  # noqa: C901, PLR0912, PLR0915
         """Handle messages until told to stop, or until the scope is spent."""
-        box, scope, clock = self.mailbox, self.leash.scope, self.runtime.now
-        task, leave, table = current_task(), box.leave, type(actor)._table
+        box, leash, clock = self.mailbox, self.leash, self.runtime.now
+        task, leave, table = self.task, box.leave, type(actor)._table
         quantum = actor._quantum
         item: Any
         message: Any
         result: Any
+        if box.system or box.user:
+            # Whoever goes on in the task of a predecessor has had its turn.
+            await trio.lowlevel.checkpoint()
+        else:
+            box.parked = task
+            await wait_task_rescheduled(leave)
         while True:
             user = box.user
             readable = () if self.suspended else user
@@ -198,7 +203,7 @@ class Reader:
                     handled += 1
                     now = clock()
                     if self._waited:
-                        if scope.cancel_called:
+                        if leash.is_spent():
                             self.current = None
                             return None
                         break
@@ -208,8 +213,8 @@ class Reader:
                 # Nobody has put down since when, if nothing is measured.
                 waited = 0.0 if box.clock is float else waited
                 box.account(handled, clock() - begin, waited)
-            if self._limited is not math.inf:
-                scope.deadline = self._limited = math.inf
+            if leash.deadline is not math.inf:
+                leash.limit(math.inf)
             self.current = None
             if box.system or (box.user and not self.suspended):
                 if not self._waited:  # else others have had their turn meanwhile
@@ -243,7 +248,7 @@ class Reader:
     def _limit(self, deadline: float) -> None:
         if math.isinf(deadline):
             return
-        self.leash.scope.deadline = self._limited = deadline
+        self.leash.limit(deadline)
         if self._freeze_check is None:
             self._check_for_freeze(deadline + self.cleanup)
 
@@ -257,7 +262,7 @@ class Reader:
             yield
             return
         self._limits_suspended += 1
-        self.leash.scope.deadline = self._limited = math.inf
+        self.leash.limit(math.inf)
         try:
             yield
         finally:
@@ -269,7 +274,21 @@ class Reader:
         """The asker of a ``cancel`` ask in hand has gone."""
         if self.current is call:
             self._abandoned = self._waited = True
-            self.leash.scope.cancel(reason="its asker has gone")
+            self.leash.cancel("its asker has gone")
+
+    # -- answers that come later ----------------------------------------------------
+
+    def hold(self, call: Call) -> None:
+        """Answer a call later; if that comes to nothing, the end of this life does."""
+        self._deferred = self._deferred or {}
+        self._deferred[call] = None
+
+    def release(self, call: Call) -> bool:
+        """A call that was held is answered: whether it still was to be."""
+        if self._deferred is None or call not in self._deferred:
+            return False
+        del self._deferred[call]
+        return True
 
     # -- what cannot be ended -------------------------------------------------------
 
@@ -281,7 +300,7 @@ class Reader:
 
     def _is_it_frozen(self) -> None:
         self._freeze_check, now = None, self.runtime.now()
-        due = self._limited + self.cleanup
+        due = self.leash.deadline + self.cleanup
         if math.isinf(due):
             return
         if now >= due:
@@ -317,9 +336,16 @@ class Reader:
         self.cancel(f"{self.mailbox.path} was given up")
 
     def settle(self, exit_: Exit) -> None:
-        """Tell whose question was begun that there will be no answer."""
-        if type(self.current) is Call:
-            self._crash(self.current, exit_)
+        """Tell all whose questions were begun that there will be no answer."""
+        if self._deferred is not None:
+            deferred, self._deferred = self._deferred, None
+            for call in deferred:
+                self._crash(call, exit_)
+        current = self.current
+        if type(current) is Call:
+            self._crash(current, exit_)
+        elif current is not None and exit_.kind != "normal":
+            self.mailbox.dead_letter(current, "crashed")
 
     def _crash(self, call: Call, exit_: Exit) -> None:
         if call.task is None:

@@ -303,7 +303,7 @@ def served() -> Mailbox | None:
     while task is not life.task:
         nursery = task.parent_nursery
         # A function may receive while tasks of its own wait.
-        if nursery is None or nursery is life.workshop.home or box.handles is None:
+        if nursery is None or nursery is life.home or box.handles is None:
             return None
         task = nursery.parent_task
     return box

@@ -14,29 +14,27 @@ Job = Callable[..., Awaitable[object]]
 
 
 class Workshop:
-    """A nursery that is opened on first use, in a task of its own.
+    """A nursery in a task of its own.
 
-    Most actors never need one, and an idle nursery costs as much memory as its task.
+    It is made when it is first needed. Most actors never need one, and an idle nursery
+    costs as much memory as its task.
     """
 
-    __slots__ = ("_closing", "_failed", "_jobs", "_nursery", "_over", "home")
+    __slots__ = ("_closing", "_failed", "_jobs", "_nursery", "_over")
 
     def __init__(self, home: trio.Nursery, failed: Callable[[Exception], None]) -> None:
-        self.home = home
-        """Where the task of the nursery runs, beside that of the reader."""
+        """Open it, as a task of ``home``.
+
+        ``failed`` is told when a task of the nursery has failed and all others are
+        over.
+        """
         self._failed = failed
-        """Told when a task of the nursery has failed and all others are over."""
         self._nursery: trio.Nursery | None = None
         self._jobs: tuple[tuple[Job, tuple[object, ...]], ...] = ()
         """What is to be started as soon as the nursery is open."""
-        # Invariant: set iff its task was spawned.
-        self._over: trio.Event | None = None
+        self._over = trio.Event()
         self._closing = False
-
-    @property
-    def used(self) -> bool:
-        """Whether there is, or has been, a task of it."""
-        return self._over is not None
+        _spawn(home, self._run)
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -48,23 +46,16 @@ class Workshop:
 
         It serves nobody: what it waits for keeps nobody waiting.
         """
-        token = serving.set(None)  # a task inherits the context of whoever spawns it
-        try:
-            if self._nursery is not None:
-                self._nursery.start_soon(job, *args)
-                return
+        if self._nursery is None:
             self._jobs = (*self._jobs, (job, args))
-            if self._over is None:
-                self._over = trio.Event()
-                self.home.start_soon(self._run, self._over)
-        finally:
-            serving.reset(token)
+        else:
+            _spawn(self._nursery, job, *args)
 
     async def open(self) -> trio.Nursery:
         """Wait until the nursery is open, and return it.
 
         Raises:
-            RuntimeError: the incarnation has ended.
+            RuntimeError: it has been closed.
         """
         opened = trio.Event()
         if not self._closing:
@@ -76,17 +67,14 @@ class Workshop:
             )
         return self._nursery
 
-    def close(self) -> trio.Event | None:
-        """Cancel all tasks; return what is set once none is left, if there were any."""
+    def close(self) -> trio.Event:
+        """Cancel all tasks; return what is set once none is left."""
         self._closing = True
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason="its incarnation has ended")
-        elif self._over is None or self._over.is_set():
-            # The incarnation, which has us, would else go only with the collector.
-            self._failed = _nobody
         return self._over
 
-    async def _run(self, over: trio.Event) -> None:
+    async def _run(self) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -107,11 +95,15 @@ class Workshop:
             raise rest from None
         finally:
             self._nursery = None
-            over.set()
+            self._over.set()
 
 
-def _nobody(_error: Exception) -> None:
-    """There is no task that could fail."""
+def _spawn(nursery: trio.Nursery, job: Job, *args: object) -> None:
+    token = serving.set(None)  # a task inherits the context of whoever spawns it
+    try:
+        nursery.start_soon(job, *args)
+    finally:
+        serving.reset(token)
 
 
 async def _set(event: trio.Event) -> None:

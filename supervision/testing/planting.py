@@ -350,7 +350,7 @@ def _subclass(cls: Any, hooks: Collection[str]) -> type:
         await self._site.through("run", lambda: cls.run(self))
 
     async def stopping(self: Any, exit_: Exit) -> None:
-        self._site.tasks |= self.ctx._life.workshop.used
+        self._site.tasks |= self.ctx._life._workshop is not None
         await self._site.through("stopping", lambda: cls.stopping(self, exit_))
 
     async def leave(self: Any, exit_: Exit) -> None:

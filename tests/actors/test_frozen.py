@@ -15,6 +15,7 @@ from actors import (
     ActorCrashed,
     ActorGone,
     Ask,
+    AskTimeout,
     Deferred,
     OperationTimeout,
     Ref,
@@ -225,3 +226,28 @@ async def test_a_frozen_deferred_answer_ends_as_a_crash(nursery: trio.Nursery) -
         assert outcome == ["ActorCrashed at 3"]
         await trio.sleep_until(21)
         assert await system.ref(child).ask(Life()) == 2
+
+
+@attrs.frozen
+class Wanted(Ask["Patient", None]):
+    """Wait, for as long as somebody wants the answer."""
+
+    abandon = "cancel"
+    seconds: float
+
+
+class Patient(Actor):
+    @Wanted.handled
+    async def wanted(self, m: Wanted) -> None:
+        await trio.sleep(m.seconds)
+
+
+async def test_who_was_cut_short_as_its_asker_left_is_not_frozen(
+    events: list[Event],
+) -> None:
+    patient = Child("patient", Patient, handler_timeout=2, cleanup=1)
+    async with System(patient, backoff=AT_ONCE, on_event=[events.append]) as system:
+        with pytest.raises(AskTimeout):
+            await system.ref(patient).ask(Wanted(5), timeout=1)
+        await trio.sleep(10)
+    assert of(events, Frozen) == []

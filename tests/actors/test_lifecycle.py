@@ -271,3 +271,45 @@ async def test_a_factory_that_makes_the_same_object_again_is_told_so() -> None:
     while failure is not None and not isinstance(failure, TypeError):
         failure = failure.__cause__
     assert "the factory of app/part must make a new object each time" in str(failure)
+
+
+async def test_what_a_class_decorator_adds_is_called_too() -> None:
+    log: list[str] = []
+
+    def noted(cls: type[Part]) -> type[Part]:
+        async def started(self: Part) -> None:
+            log.append("started")
+
+        async def stopping(self: Part, exit_: Exit) -> None:
+            log.append("stopping")
+
+        setattr(cls, "started", started)  # noqa: B010 - a checker would refuse it
+        setattr(cls, "stopping", stopping)  # noqa: B010
+        return cls
+
+    @noted
+    class Decorated(Part):
+        pass
+
+    async with open_actor(Decorated) as part:
+        assert await part.ask(Life()) == 1
+    assert log == ["started", "stopping"]
+
+
+async def test_a_mixin_that_keeps_init_subclass_to_itself_costs_no_cleanup() -> None:
+    log: list[str] = []
+
+    class Plugin:
+        def __init_subclass__(cls) -> None:
+            """Tell no other base."""
+
+    class Mixed(Plugin, Part):
+        async def started(self) -> None:
+            log.append("started")
+
+        async def stopping(self, exit_: Exit) -> None:
+            log.append("stopping")
+
+    async with open_actor(Mixed) as part:
+        assert await part.ask(Life()) == 1
+    assert log == ["started", "stopping"]

@@ -22,7 +22,7 @@ NEVER_CANCELLED = {
     "actors/host.py _main": "shielded: what all actors rely on outlives them",
     "supervision/role.py _play": "shielded: who is restarted at once begins first",
     "supervision/system.py _tell_overdue": "shielded: the block is being cancelled",
-    "supervision/tree.py _stop_at_once": "shielded: each child has limits of its own",
+    "supervision/roles.py stop_at_once": "shielded: each child has limits of its own",
 }
 """Where nothing can ever be cancelled, and why; one site of each."""
 

@@ -260,8 +260,8 @@ PLANTED = [
         (
             Change(
                 INCARNATION,
-                "await self._clean_up(exit_)  # noqa: ASYNC102 - each step is shielded",
-                "self.workshop.home.start_soon(self._clean_up, exit_)",
+                "done, errors, cut = await self._clean_up(exit_)  # noqa: ASYNC102",
+                "self.home.start_soon(self._clean_up, exit_)",
             ),
         ),
         (*CLEANUPS, *RESTARTS),
@@ -305,12 +305,12 @@ PLANTED = [
             ),
             Change(
                 ROLE,
-                "        child, leash = self.child, self._free\n",
+                "        child, free = self.child, self._free\n",
                 """\
         if self._asked:
             self._is_over()
             return
-        child, leash = self.child, self._free
+        child, free = self.child, self._free
 """,
             ),
             Change(

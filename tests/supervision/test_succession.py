@@ -15,7 +15,7 @@ import trio
 from parts import AT_ONCE, CALM, Crash, Life, Nap, Part
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorCrashed, Ask, Tell
+from actors import ActorCrashed, Ask, Exit, Tell
 from supervision import Child, Intensity, MaxRestarts, System, SystemFailed
 
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
@@ -124,6 +124,24 @@ async def test_a_crash_loop_lets_others_have_their_turn() -> None:
             assert await system.ref(other).ask(Life()) == 1
             await trio.sleep_forever()
     assert isinstance(caught.value.__cause__, MaxRestarts)
+
+
+async def test_who_fails_at_every_message_lets_others_have_their_turn() -> None:
+    lives: list[int] = []
+
+    class Touchy(Part):
+        async def stopping(self, exit_: Exit) -> None:
+            lives.append(self.ctx.incarnation)
+
+    child, crashes = Child("child", Touchy), 5
+    async with System(child, backoff=AT_ONCE, intensity=CALM) as system:
+        for _ in range(crashes):
+            system.ref(child).tell(Crash())
+        seen: list[int] = []
+        while len(lives) < crashes:
+            await trio.lowlevel.checkpoint()
+            seen.append(len(lives))
+    assert {1, 2, 3, 4} <= set(seen)
 
 
 async def test_of_a_long_history_an_escalation_tells_the_latest() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
+import trio
 from faults.woods import BusyHand, End, Hand, Ping
 
+from actors import Actor, Tell
 from supervision import Backoff, Child, Intensity, Supervisor
 from supervision.testing import (
     AskAt,
@@ -81,3 +84,34 @@ def test_a_failure_at_the_very_end_of_the_window_is_no_matter_of_rounding() -> N
     )
     script = (TellAt(0, "app/hand", End()), TellAt(20, "app/hand", End()))
     run_scenario(Scenario(script), tree)
+
+
+@attrs.frozen
+class Note(Tell["Lingering"]):
+    """Do nothing."""
+
+
+class Lingering(Actor):
+    """A task of its own takes a second to end."""
+
+    async def started(self) -> None:
+        await self.ctx.start(self.linger)
+
+    async def linger(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+
+    @Note.handled
+    def note(self, m: Note) -> None:
+        pass
+
+
+def test_a_stop_may_take_the_time_that_tasks_of_an_actor_take() -> None:
+    tree = Tree(
+        lambda: [Child("lingering", Lingering)], messages={"app/lingering": [Note()]}
+    )
+    run_scenario(Scenario([TellAt(0, "app/lingering", Note())]), tree)
