@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import trio
@@ -44,21 +44,27 @@ class Costs:
 
 
 def rows() -> Iterator[Row]:
-    """Systems of each size, one after the other."""
-    found = [repeated(size, repeats) for size, repeats in SIZES.items()]
+    """Of systems of each size."""
+    found = repeated(SIZES)
     many = found[1:]
     yield MESSAGE.found(*growth([[cost.message for cost in each] for each in found]))
     yield START.found(*growth([[cost.start for cost in each] for each in many], "us"))
     yield STOP.found(*growth([[cost.stop for cost in each] for each in many], "us"))
 
 
-def repeated(size: int, repeats: int) -> list[Costs]:
-    """The costs of one size, so many times."""
-    found: list[Costs] = []
-    for _ in range(repeats):
-        with no_collector():
-            found.append(trio.run(costs, size))
-    return found
+def repeated(sizes: Mapping[int, int]) -> list[list[Costs]]:
+    """The costs of each size, so many times.
+
+    The sizes take turns, so that slower moments of the machine are everybody's.
+    """
+    found = {size: list[Costs]() for size in sizes}
+    rounds = max(sizes.values())
+    for turn in range(rounds):
+        for size, repeats in sizes.items():
+            if turn % (rounds // repeats) == 0:
+                with no_collector():
+                    found[size].append(trio.run(costs, size))
+    return list(found.values())
 
 
 def growth(sizes: Sequence[Sequence[float]], unit: str = "spins") -> tuple[float, str]:
