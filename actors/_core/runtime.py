@@ -116,9 +116,8 @@ class Runtime:
         return subscription
 
     def _unsubscribe(self, subscription: Subscription[E]) -> None:
-        if subscription in self._subscriptions:
-            self._subscriptions.remove(subscription)
-            self._sinks = tuple(s for s in self._sinks if s != subscription.put)
+        self._subscriptions = [s for s in self._subscriptions if s is not subscription]
+        self._sinks = tuple(s for s in self._sinks if s != subscription.put)
 
     def dead_letter(self, letter: DeadLetter) -> None:
         """Report and remember a message that will not be handled."""

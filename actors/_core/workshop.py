@@ -20,7 +20,7 @@ class Workshop:
     costs as much memory as its task.
     """
 
-    __slots__ = ("_closing", "_failed", "_jobs", "_nursery", "_over")
+    __slots__ = ("_closing", "_failed", "_jobs", "_nursery", "_opened", "_over")
 
     def __init__(self, home: trio.Nursery, failed: Callable[[Exception], None]) -> None:
         """Open it, as a task of ``home``.
@@ -32,6 +32,7 @@ class Workshop:
         self._nursery: trio.Nursery | None = None
         self._jobs: tuple[tuple[Job, tuple[object, ...]], ...] = ()
         """What is to be started as soon as the nursery is open."""
+        self._opened = trio.Event()
         self._over = trio.Event()
         self._closing = False
         _spawn(home, self._run)
@@ -55,12 +56,9 @@ class Workshop:
         """Wait until the nursery is open, and return it.
 
         Raises:
-            RuntimeError: it has been closed.
+            RuntimeError: it has been closed, or one of its tasks has failed.
         """
-        opened = trio.Event()
-        if not self._closing:
-            self.start_soon(_set, opened)
-            await opened.wait()
+        await self._opened.wait()
         if self._nursery is None:
             raise RuntimeError(
                 "a task was to be started for an incarnation that has ended"
@@ -78,6 +76,7 @@ class Workshop:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._opened.set()
                 for job, args in self._jobs:
                     nursery.start_soon(job, *args)
                 self._jobs = ()
@@ -104,7 +103,3 @@ def _spawn(nursery: trio.Nursery, job: Job, *args: object) -> None:
         nursery.start_soon(job, *args)
     finally:
         serving.reset(token)
-
-
-async def _set(event: trio.Event) -> None:
-    event.set()

@@ -6,15 +6,22 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Actor, ActorCrashed, Ask, Deferred, Exit, Tell, open_actor
+from actors import Actor, ActorCrashed, Ask, Context, Deferred, Exit, Tell, open_actor
 from actors.events import Cleaned, Event, Failed
 from supervision import Backoff, Child, System
+
+
+@attrs.frozen
+class Hold(Tell[Any]):
+    """Shield yourself for 3 seconds."""
+
 
 AT_ONCE = Backoff(first=0, cap=0)
 
@@ -169,6 +176,33 @@ async def test_a_stopping_that_starts_tasks_is_told_that_it_is_too_late(
         assert (name, type(error)) == ("stopping", RuntimeError)
         assert "has ended" in str(error)
         assert trio.current_time() == 0
+
+
+async def test_once_a_task_has_failed_a_further_one_is_refused_at_once() -> None:
+    contexts: list[Context] = []
+
+    class Shielded(Actor):
+        async def started(self) -> None:
+            contexts.append(self.ctx)
+            await self.ctx.start(self.fail)
+
+        async def fail(self, *, task_status: trio.TaskStatus[None]) -> None:
+            task_status.started()
+            await trio.sleep(1)
+            raise ValueError("a task of its own")
+
+        @Hold.handled
+        async def hold(self, m: Hold) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    child = Child("actor", Shielded, restart="temporary")
+    async with System(child, backoff=AT_ONCE) as system:
+        system.ref(child).tell(Hold())
+        await trio.sleep(2)
+        with trio.move_on_after(10), pytest.raises(RuntimeError, match="has ended"):
+            await contexts[0].start(trio.sleep_forever)
+        assert trio.current_time() == 2
 
 
 # -- managers --------------------------------------------------------------------------
