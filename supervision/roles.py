@@ -33,7 +33,9 @@ class Roles:
         collector: Collector,
     ) -> None:
         self.is_up = is_up
+        """Call it when a child has come up."""
         self.report = report
+        """Call it when anything else has happened to a child."""
         self.emit = ctx._life.runtime.emit
         self.nursery = ctx._life.workshop.nursery
         """Where the children live."""

@@ -182,10 +182,9 @@ class Backoff:
     def longest(self, attempt: int) -> float:
         """The longest delay before restart ``attempt``, counted from 0."""
         try:
-            longest = self.first * self.factor**attempt
+            return min(self.cap, self.first * self.factor**attempt)
         except OverflowError:
             return self.cap if self.first else 0
-        return min(self.cap, longest)
 
 
 @attrs.frozen

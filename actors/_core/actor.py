@@ -265,6 +265,9 @@ class Context:
 
         Returns what was passed to ``started``. The task ends with the incarnation,
         by cancellation; if it raises, the actor fails.
+
+        Raises:
+            RuntimeError: the incarnation has ended, or another task of it has failed.
         """
         nursery = await self._life.workshop.open()
         return await nursery.start(_serving_nobody, fn, args)

@@ -27,7 +27,7 @@ from actors._core.reader import Reader
 from actors._core.refs import Ref, owner, served, serving
 from actors._core.reply import Call
 from actors._core.timers import Ended, Timer
-from actors._core.workshop import Workshop
+from actors._core.workshop import Workshop, too_late
 from actors.events import Cleaned, Failed, Started, Stopped, TempFilesRemoved
 
 if TYPE_CHECKING:
@@ -138,12 +138,9 @@ class Incarnation(Reader):
             RuntimeError: it has ended.
         """
         if self._ended:
-            raise RuntimeError(
-                f"a task was to be started for an incarnation of {self.ref.path} that "
-                "has ended"
-            )
+            raise too_late(self.mailbox.path)
         if self._workshop is None:
-            self._workshop = Workshop(self.home, self._task_failed)
+            self._workshop = Workshop(self.home, self.mailbox.path, self._task_failed)
         return self._workshop
 
     async def live(self) -> Exit:

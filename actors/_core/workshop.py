@@ -20,14 +20,25 @@ class Workshop:
     costs as much memory as its task.
     """
 
-    __slots__ = ("_closing", "_failed", "_jobs", "_nursery", "_opened", "_over")
+    __slots__ = (
+        "_closing",
+        "_failed",
+        "_jobs",
+        "_nursery",
+        "_opened",
+        "_over",
+        "_path",
+    )
 
-    def __init__(self, home: trio.Nursery, failed: Callable[[Exception], None]) -> None:
-        """Open it, as a task of ``home``.
+    def __init__(
+        self, home: trio.Nursery, path: str, failed: Callable[[Exception], None]
+    ) -> None:
+        """Open it, as a task of ``home``, for the actor at ``path``.
 
         ``failed`` is told when a task of the nursery has failed and all others are
         over.
         """
+        self._path = path
         self._failed = failed
         self._nursery: trio.Nursery | None = None
         self._jobs: tuple[tuple[Job, tuple[object, ...]], ...] = ()
@@ -60,9 +71,7 @@ class Workshop:
         """
         await self._opened.wait()
         if self._nursery is None:
-            raise RuntimeError(
-                "a task was to be started for an incarnation that has ended"
-            )
+            raise too_late(self._path)
         return self._nursery
 
     def close(self) -> trio.Event:
@@ -95,6 +104,14 @@ class Workshop:
         finally:
             self._nursery = None
             self._over.set()
+
+
+def too_late(path: str) -> RuntimeError:
+    """Say that no task can be started for an incarnation any more, and why."""
+    return RuntimeError(
+        f"{path}: no task can be started, as this incarnation of it has ended, or "
+        "another task of it has failed"
+    )
 
 
 def _spawn(nursery: trio.Nursery, job: Job, *args: object) -> None:
